@@ -1,0 +1,120 @@
+"""The contracts between the parts. Each has one contract suite that every implementation passes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from agentd.core.actions import Action, ActionResult, Bindings, Refusal
+from agentd.core.events import Event, Record
+from agentd.core.tools import JSON, ToolResult, ToolSpec
+
+
+class Tool(Protocol):
+    """Something callable with a schema. `call` answers with `ok=False` for a failure of the tool; it does not raise."""
+
+    @property
+    def spec(self) -> ToolSpec: ...
+
+    async def call(self, arguments: dict[str, JSON]) -> ToolResult: ...
+
+
+@runtime_checkable
+class BlockingTool(Tool, Protocol):
+    """A tool that is an ordinary function: it may be called in any thread, without an event loop."""
+
+    def call_blocking(self, arguments: dict[str, JSON]) -> ToolResult: ...
+
+
+class Door(Protocol):
+    """The way out of the sandbox for one block: a JSON request in, a JSON answer out.
+
+    The request is `{"tool": name, "arguments": {…}}`, the answer `{"ok": true, "value": …}` or
+    `{"ok": false, "error": text}`, both UTF-8 on one line without the newline. Blocks the calling thread; may be
+    called from several threads at once; never raises. After the block has ended it answers with an error.
+    """
+
+    def call(self, request: bytes) -> bytes: ...
+
+
+class Shell(Protocol):
+    """One session of an executor: its working directory, exported variables and namespace last from block to block.
+
+    `run` hands live output to `on_output` as it comes, in order, from the executor's own event loop. Cancelling it
+    kills every process that the block started, within two seconds, and raises `CancelledError`. Blocks of one shell
+    may run at the same time. Only a lost executor raises (`ExecutorLost`); all else is in the result.
+    """
+
+    async def run(
+        self, action: Action, bindings: Bindings, door: Door, on_output: Callable[[str], None]
+    ) -> ActionResult: ...
+
+    async def close(self) -> None: ...
+
+
+class Executor(Protocol):
+    """A place where code runs, on one workspace. All its shells live on one event loop."""
+
+    name: str
+    workspace_dir: Path
+
+    async def open(self, session: str) -> Shell: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Store(Protocol):
+    """The event log. `append` is durable in the store's own sense when it returns; `seq` starts at 1 in each session.
+
+    `read` gives the records after `after` in order, with neither gap nor double. `follow` does the same and then waits
+    for more, until it is closed.
+    """
+
+    async def append(self, session: str, turn: str, events: Sequence[Event]) -> list[Record]: ...
+
+    async def read(self, session: str, after: int = 0) -> list[Record]: ...
+
+    def follow(self, session: str, after: int = 0) -> AsyncIterator[Record]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One call to a model API: `api` is `responses` or `chat`, `body` the JSON to be sent, `first` opens a turn."""
+
+    api: str
+    stream: bool
+    body: bytes
+    first: bool = True
+
+
+class Reply(Protocol):
+    """The answer of a model API as JSON objects: the events of a stream, or one whole response."""
+
+    def __aiter__(self) -> AsyncIterator[dict[str, JSON]]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Model(Protocol):
+    """Sends a request to a model. Errors of the API or the network are raised as the SDK raises them."""
+
+    async def send(self, request: ModelRequest) -> Reply: ...
+
+
+class Actions(Protocol):
+    """The blocks of one message: run in order, each as soon as those before it have ended, away from the caller.
+
+    A refusal takes its place in the order and ends at once.
+    `take` gives what has happened so far without waiting; `wait` what happens next, and `[]` when all that was
+    submitted has ended.
+    """
+
+    def submit(self, action: Action | Refusal) -> None: ...
+
+    def take(self) -> list[Event]: ...
+
+    async def wait(self) -> list[Event]: ...
+
+    async def cancel(self) -> None: ...
