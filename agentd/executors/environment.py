@@ -1,0 +1,57 @@
+"""The environment that code starts with: built from a short list, not inherited."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import site
+import sys
+import sysconfig
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+_TAKEN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE")
+
+
+def built(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return what every block finds in its environment: a few facts about the user, and `extra`."""
+    env = {name: os.environ[name] for name in _TAKEN if os.environ.get(name)}
+    for name, value in _account().items():
+        env.setdefault(name, value)
+    if "LANG" not in env and "LC_ALL" not in env:
+        env["LANG"] = env["LC_ALL"] = "C.UTF-8"
+    env["TERM"] = "dumb"
+    path = [part for part in env.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(part)]
+    own = os.path.dirname(os.path.abspath(sys.executable))
+    env["PATH"] = os.pathsep.join(dict.fromkeys([own, *path]))
+    if sys.prefix != sys.base_prefix:
+        env["VIRTUAL_ENV"] = sys.prefix
+    return env | dict(extra)
+
+
+def _account() -> dict[str, str]:
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return {"HOME": "/", "SHELL": "/bin/sh"}
+    return {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name, "SHELL": entry.pw_shell}
+
+
+@lru_cache(maxsize=1)
+def package_dirs() -> tuple[str, ...]:
+    """Return where this interpreter finds installed packages, with what `.pth` files add to it."""
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()}
+    if site.ENABLE_USER_SITE:
+        folders.add(site.getusersitepackages())
+    added = {line for folder in folders for line in _pth_lines(Path(folder))}
+    return tuple(entry for entry in sys.path if entry in folders or entry in added)
+
+
+def _pth_lines(folder: Path) -> list[str]:
+    lines: list[str] = []
+    for file in folder.glob("*.pth"):
+        for line in file.read_text("utf-8", "replace").splitlines():
+            if line.strip() and not line.startswith(("#", "import ", "import\t")):
+                lines.append(os.path.abspath(folder / line.strip()))
+    return lines

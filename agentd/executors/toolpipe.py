@@ -1,0 +1,172 @@
+"""The host's end of a block's tool calls: two pipes, and a thread only once the block calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import queue
+import select
+import threading
+
+from agentd.core.protocols import Door
+
+MAX_REQUEST = 64 << 20
+AT_ONCE = 64
+_PIECE = 1 << 16
+
+
+class ToolPipe:
+    """Reads requests of one block, hands them to its door, and writes the answers.
+
+    Requests come one at a time and are answered in the reading thread. Those with a number come from several threads
+    of the block, and are answered by as many threads here.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, door: Door) -> None:
+        self._loop = loop
+        self._door = door
+        self._requests, self._their_requests = os.pipe()
+        self._their_answers, self._answers = os.pipe()
+        os.set_blocking(self._answers, False)
+        self._bell = os.dup(self._their_requests)
+        self._ended = False
+        self._threaded = False
+        self._writing = threading.Lock()
+        self._apart: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._helpers = 0
+        self._open = 1
+        loop.add_reader(self._requests, self._first)
+
+    @property
+    def theirs(self) -> tuple[int, int]:
+        """The two descriptors for the block."""
+        return self._their_requests, self._their_answers
+
+    def end(self) -> None:
+        """Answer nothing more."""
+        if self._ended:
+            return
+        self._ended = True
+        if not self._threaded:
+            self._loop.remove_reader(self._requests)
+            self._release()
+            return
+        # Wake the thread. When the pipe has no room it has something to read, and sees `_ended` after that.
+        poll = select.poll()
+        poll.register(self._bell, select.POLLOUT)
+        if poll.poll(0):
+            with contextlib.suppress(OSError):
+                os.write(self._bell, b"\n")
+
+    def _first(self) -> None:
+        self._loop.remove_reader(self._requests)
+        self._threaded = True
+        threading.Thread(target=self._serve, name="agentd-tools", daemon=True).start()
+
+    def _serve(self) -> None:
+        rest = b""
+        try:
+            while not self._ended:
+                piece = os.read(self._requests, _PIECE)
+                if self._ended or not piece:
+                    return
+                # Nearly always one whole request.
+                if not rest and piece.find(b"\n") == len(piece) - 1:
+                    self._take(piece[:-1])
+                    continue
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    self._take(line)
+                if len(rest) > _PIECE:
+                    rest = self._long(rest)
+        finally:
+            for _ in range(self._helpers):
+                self._apart.put(None)
+            self._release()
+
+    def _long(self, start: bytes) -> bytes:
+        pieces, size = [start], len(start)
+        while not self._ended and size < MAX_REQUEST:
+            piece = os.read(self._requests, 16 * _PIECE)
+            pieces.append(piece)
+            size += len(piece)
+            if not piece or b"\n" in piece:
+                break
+        else:
+            self._ended = True
+            return b""
+        *lines, rest = b"".join(pieces).split(b"\n")
+        for line in lines:
+            self._take(line)
+        return rest
+
+    def _take(self, line: bytes) -> None:
+        if line[:1] == b"#":
+            mark, _, request = line.partition(b" ")
+            self._help()
+            self._apart.put((mark, request))
+        elif line:
+            self._send(self._ask(line) + b"\n")
+
+    def _help(self) -> None:
+        """Make sure that somebody is free for one more request, or that there are as many as there may be."""
+        if self._helpers >= AT_ONCE:
+            self._idle.acquire()
+        elif not self._idle.acquire(blocking=False):
+            self._helpers += 1
+            with self._writing:
+                self._open += 1
+            threading.Thread(target=self._answer_apart, name="agentd-tools", daemon=True).start()
+
+    def _answer_apart(self) -> None:
+        try:
+            while (item := self._apart.get()) is not None:
+                mark, request = item
+                answer = self._ask(request)
+                # Free before it is told: the caller's next request may be here at once.
+                self._idle.release()
+                with self._writing:
+                    self._send(mark + b" " + answer + b"\n")
+        finally:
+            self._release()
+
+    def _ask(self, request: bytes) -> bytes:
+        try:
+            return self._door.call(request)
+        except Exception as error:  # a rim: whatever a tool does, its caller gets an answer
+            return json.dumps({"ok": False, "error": f"{type(error).__name__}: {error}"}).encode()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            done = os.write(self._answers, data)
+        except BlockingIOError:
+            done = 0
+        except OSError:
+            self._ended = True
+            return
+        if done < len(data):
+            self._send_slowly(memoryview(data)[done:])
+
+    def _send_slowly(self, left: memoryview) -> None:
+        poll = select.poll()
+        poll.register(self._answers, select.POLLOUT)
+        while left and not self._ended:
+            if not poll.poll(200):
+                continue
+            try:
+                left = left[os.write(self._answers, left) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._ended = True
+
+    def _release(self) -> None:
+        with self._writing:
+            self._open -= 1
+            if self._open:
+                return
+        for fd in (self._requests, self._answers, self._bell):
+            os.close(fd)
