@@ -1,0 +1,139 @@
+"""What users may pass as an MCP server, and how each is connected."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from mcp import Client, StdioServerParameters
+
+from agentd.core.errors import OptionError
+from agentd.mcp.borrowed import ClientPeer, ObjectPeer, Peer
+from agentd.mcp.links import ClientLink, Link, ObjectLink, ServerObject
+from agentd.mcp.listing import MendedTransport
+from agentd.mcp.names import name_of_command, name_of_url
+from agentd.mcp.stdio import StdioTransport
+from agentd.mcp.streamable import http_transport
+
+ACCEPTED = (
+    "an openai-agents server object (MCPServerStdio, MCPServerSse, MCPServerStreamableHttp, or any object with async "
+    "connect, list_tools, call_tool and cleanup), mcp.StdioServerParameters, an http(s) URL, or an mcp.Client"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One server as passed: equal keys mean the same connection.
+
+    `peer` is set when the server is connected already, `shareable` when it is one object that other clients may get
+    too; `origin` keeps the passed object, and so the key's id, alive.
+    """
+
+    key: object
+    name: str
+    description: str
+    open_link: Callable[[], Link]
+    origin: object
+    peer: Peer | None = None
+    shareable: bool = False
+
+
+def recognise(server: object, limit: int) -> Source:
+    """Tell what `server` is; `OptionError` names what is accepted."""
+    if isinstance(server, str) and server.startswith(("http://", "https://")):
+        return _from_url(server, limit)
+    if isinstance(server, StdioServerParameters):
+        return _from_parameters(server, limit)
+    if isinstance(server, Client):
+        return _from_client(server, limit)
+    if all(inspect.iscoroutinefunction(getattr(server, verb, None)) for verb in _VERBS):
+        return _from_object(cast(ServerObject, server), limit)
+    raise OptionError(f"mcp_servers has {server!r:.200}; it takes {ACCEPTED}")
+
+
+_VERBS = ("connect", "list_tools", "call_tool", "cleanup")
+
+
+def _from_url(url: str, limit: int) -> Source:
+    def link() -> Link:
+        return ClientLink(Client(MendedTransport(http_transport(url, limit))), None)
+
+    return Source(("url", url), name_of_url(url), _without_secrets(url), link, url)
+
+
+def _from_parameters(parameters: StdioServerParameters, limit: int) -> Source:
+    name, description = _of_command(parameters)
+    return Source(_key_of(parameters), name, description, _stdio_link(None, parameters, limit), parameters)
+
+
+def _stdio_link(client: Client | None, parameters: StdioServerParameters, limit: int) -> Callable[[], Link]:
+    def link() -> Link:
+        stdio = StdioTransport(parameters, limit)
+        transport = MendedTransport(stdio)
+        whole = Client(transport) if client is None else dataclasses.replace(client, server=transport)
+        return ClientLink(whole, stdio)
+
+    return link
+
+
+def _from_client(client: Client, limit: int) -> Source:
+    server = client.server
+    name, description = "mcp-client", "an mcp.Client"
+    link: Callable[[], Link] = lambda: ClientLink(client, None)  # noqa: E731  the common case of three
+    if isinstance(server, StdioServerParameters):
+        name, description = _of_command(server)
+        link = _stdio_link(client, server, limit)
+    elif isinstance(server, str):
+        name, description = name_of_url(server), _without_secrets(server)
+    elif isinstance(called := getattr(server, "name", None), str):
+        name = description = called
+    return Source(
+        ("object", id(client)), name, description, link, client, ClientPeer(client) if _entered(client) else None, True
+    )
+
+
+def _entered(client: Client) -> bool:
+    try:
+        return bool(client.session)
+    except RuntimeError:
+        return False
+
+
+def _from_object(server: ServerObject, limit: int) -> Source:
+    name, description = _of_object(server)
+    peer = ObjectPeer(server) if getattr(server, "session", None) is not None else None
+    return Source(("object", id(server)), name, description, lambda: ObjectLink(server, limit), server, peer, True)
+
+
+def _of_object(server: ServerObject) -> tuple[str, str]:
+    """Name it as its user did; the library's own names, such as `stdio: npx`, tell less than what they were made of."""
+    name = str(getattr(server, "name", "") or type(server).__name__)
+    parameters: Any = getattr(server, "params", None)
+    if isinstance(parameters, StdioServerParameters):
+        own, description = _of_command(parameters)
+        return (own if name == f"stdio: {parameters.command}" else name), description
+    url = cast(dict[str, object], parameters).get("url") if isinstance(parameters, dict) else None
+    if isinstance(url, str):
+        given = name not in (f"sse: {url}", f"streamable_http: {url}")
+        return (name if given else name_of_url(url)), _without_secrets(url)
+    return name, f"a {type(server).__name__}"
+
+
+def _of_command(parameters: StdioServerParameters) -> tuple[str, str]:
+    return name_of_command(parameters.command, parameters.args), shlex.join((parameters.command, *parameters.args))
+
+
+def _key_of(parameters: StdioServerParameters) -> object:
+    environment = tuple(sorted(parameters.env.items())) if parameters.env is not None else None
+    place = None if parameters.cwd is None else str(parameters.cwd)
+    return ("stdio", parameters.command, tuple(parameters.args), environment, place)
+
+
+def _without_secrets(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

@@ -1,0 +1,171 @@
+"""Servers behind a URL, on the loopback: streamable HTTP of both eras, and SSE."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from mcp import Client
+
+from agentd.core.errors import ServerFailed
+from agentd.mcp.pool import ServerPool
+from tests.fakes.mcp_servers import by_name, failure, npm_server, value
+
+SERVER = str(Path(__file__).parents[2] / "fakes" / "mcp_http.py")
+
+
+class Remote:
+    """A server on a port of its own, which keeps it when it is started again."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/mcp"
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self, *command: str, **env: str) -> None:
+        command = command or (sys.executable, SERVER, str(self.port))
+        quiet = asyncio.subprocess.DEVNULL
+        self.process = await asyncio.create_subprocess_exec(*command, env=os.environ | env, stdout=quiet, stderr=quiet)
+        async with asyncio.timeout(40):
+            while not await self._answers():  # noqa: ASYNC110  another process has no event to wait for
+                await asyncio.sleep(0.05)
+
+    async def _answers(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except ConnectionError:
+            return False
+        writer.close()
+        return True
+
+    async def kill(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL)
+            await self.process.wait()
+
+
+@pytest.fixture
+async def remote() -> AsyncIterator[Remote]:
+    remote = Remote()
+    yield remote
+    await remote.kill()
+
+
+async def test_the_stateless_era(pool: ServerPool, remote: Remote) -> None:
+    await remote.start()
+    tools = await pool.connect([remote.url])
+    assert await value(tools, "add", {"a": 1, "b": 2}) == 3
+    assert await value(tools, "words", {"text": "a b"}) == ["a", "b"]
+    assert by_name(tools)["add"].spec.output_schema == {"title": "Result", "type": "integer"}
+    assert by_name(tools)["add"].spec.server == "127.0.0.1"
+    assert "validation" in (await failure(tools, "add", {"a": "x"})).lower()
+    assert len(await pool.connect([remote.url])) == len(tools)
+
+
+async def test_the_handshake_era(pool: ServerPool, remote: Remote) -> None:
+    parameters = npm_server("mcp-server-everything")
+    await remote.start(parameters.command, "streamableHttp", PORT=str(remote.port))
+    tools = await pool.connect([remote.url])
+    assert await value(tools, "echo", {"message": "hi"}) == "Echo: hi"
+
+
+async def test_sse(pool: ServerPool, remote: Remote) -> None:
+    await remote.start(sys.executable, SERVER, str(remote.port), "sse")
+    tools = await pool.connect([f"http://127.0.0.1:{remote.port}/sse"])
+    assert await value(tools, "add", {"a": 1, "b": 2}) == 3
+
+
+async def test_nobody_there(pool: ServerPool, remote: Remote) -> None:
+    with pytest.raises(ServerFailed) as caught:
+        await pool.connect([remote.url.replace("//", "//user:secret@"), f"http://127.0.0.1:{remote.port}/sse"])
+    assert str(caught.value).count("did not start") == 2 and "connect" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+async def test_somebody_else_there(pool: ServerPool, remote: Remote) -> None:
+    await remote.start(sys.executable, "-m", "http.server", str(remote.port), "--bind", "127.0.0.1")
+    secret = f"http://user:secret@127.0.0.1:{remote.port}"
+    with pytest.raises(ServerFailed) as caught:
+        await pool.connect([f"{secret}/mcp?key=secret", f"{secret}/sse?key=secret"])
+    assert str(caught.value).count("did not start") == 2 and "404" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_server_that_was_away_between_calls(
+    pool: ServerPool, remote: Remote, tmp_path: Path, mode: str
+) -> None:
+    file = tmp_path / "effects"
+    await remote.start()
+    tools = await pool.connect([Client(remote.url, mode=mode) if mode == "legacy" else remote.url])
+    for count in (1, 2):
+        process = await value(tools, "pid")
+        await remote.kill()
+        story = await failure(tools, "append", {"file": str(file)})
+        assert "127.0.0.1" in story and "secret" not in story
+        await remote.start()
+        assert await value(tools, "append", {"file": str(file)}) == "appended"
+        assert file.read_text() == "x\n" * count
+        assert await value(tools, "pid") != process
+
+
+async def test_a_server_started_anew_is_called_with_a_new_session(
+    pool: ServerPool, remote: Remote, tmp_path: Path
+) -> None:
+    """A handshake server that was replaced answers 404 to its predecessor's session: the call was not run."""
+    parameters = npm_server("mcp-server-everything")
+    await remote.start(parameters.command, "streamableHttp", PORT=str(remote.port))
+    tools = await pool.connect([remote.url])
+    await remote.kill()
+    await remote.start(sys.executable, SERVER, str(remote.port))
+    answer = await by_name(tools)["echo"].call({"message": "hi"})
+    assert not answer.ok and "echo" in str(answer.value)
+    assert await value(await pool.connect([remote.url]), "add", {"a": 1, "b": 2}) == 3
+
+
+async def test_a_call_that_was_running_is_never_repeated(pool: ServerPool, remote: Remote, tmp_path: Path) -> None:
+    file = tmp_path / "effects"
+    await remote.start()
+    tools = await pool.connect([remote.url])
+    assert "may or may not" in await failure(tools, "append", {"file": str(file), "die": True})
+    await remote.kill()
+    await remote.start()
+    assert await value(tools, "append", {"file": str(file)}) == "appended"
+    assert file.read_text() == "x\n" * 2
+
+
+async def test_limits(make_pool: Callable[..., ServerPool], remote: Remote) -> None:
+    await remote.start()
+    tools = await make_pool(call_timeout=2, max_result=1 << 20).connect([remote.url])
+    assert "limit" in await failure(tools, "big", {"size": 3 << 20})
+    assert "did not answer within 2 s" in await failure(tools, "slow", {"seconds": 30})
+    assert await value(tools, "big", {"size": 200_000}) == "x" * 200_000
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_question_of_the_server_is_refused_and_does_not_hang(
+    pool: ServerPool, remote: Remote, mode: str
+) -> None:
+    await remote.start()
+    tools = await pool.connect([Client(remote.url, mode=mode)])
+    async with asyncio.timeout(20):
+        assert await failure(tools, "ask")
+
+
+async def test_closing_ends_no_server_but_our_connection(pool: ServerPool, remote: Remote) -> None:
+    await remote.start()
+    tools = await pool.connect([remote.url])
+    pending = asyncio.create_task(failure(tools, "slow", {"seconds": 60}))
+    await asyncio.sleep(0.3)
+    async with asyncio.timeout(10):
+        await pool.close()
+        assert await pending
+    assert remote.process is not None and remote.process.returncode is None
