@@ -1,0 +1,73 @@
+"""Server-sent events, split and parsed as bytes. Source: WHATWG HTML, 9.2 Server-sent events."""
+
+from __future__ import annotations
+
+import json
+
+from agentd.core.errors import MalformedReply
+from agentd.core.tools import JSON
+
+_SHOWN = 200
+
+
+class SseParser:
+    """Turns the bytes of a stream, however they are cut, into the JSON objects of its `data` fields.
+
+    `done` is set by the `[DONE]` that ends a Chat Completions stream; what follows it is ignored.
+    """
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._searched = 0
+        self.done = False
+
+    def feed(self, chunk: bytes) -> list[dict[str, JSON]]:
+        """Return the objects that are complete now."""
+        rest = self._rest
+        rest += chunk
+        end = max(rest.rfind(b"\n\n", self._searched), rest.rfind(b"\r\n\r\n", self._searched), rest.rfind(b"\r\r"))
+        if end < 0:
+            self._searched = max(0, len(rest) - 3)
+            return []
+        whole = bytes(rest[:end])
+        del rest[:end]
+        self._searched = 0
+        return self._events(whole)
+
+    def close(self) -> list[dict[str, JSON]]:
+        """The stream has ended: return what its last event holds, though no blank line followed it."""
+        whole = bytes(self._rest)
+        self._rest.clear()
+        return self._events(whole) if whole.strip().endswith((b"}", b"]")) else []
+
+    def _events(self, whole: bytes) -> list[dict[str, JSON]]:
+        events: list[dict[str, JSON]] = []
+        lines: list[bytes] = []
+        for line in whole.splitlines():
+            if line.startswith(b"data:"):
+                lines.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif not line and lines:
+                self._add(events, lines)
+                lines = []
+        if lines:
+            self._add(events, lines)
+        return events
+
+    def _add(self, events: list[dict[str, JSON]], lines: list[bytes]) -> None:
+        data = lines[0] if len(lines) == 1 else b"\n".join(lines)
+        if self.done or data.startswith(b"[DONE]"):
+            self.done = True
+            return
+        events.append(parse_object(data))
+
+
+def parse_object(data: bytes) -> dict[str, JSON]:
+    """Parse one JSON object, or raise `MalformedReply` that shows where it went wrong."""
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        shown = data[:_SHOWN].decode(errors="replace")
+        raise MalformedReply(f"it is not JSON ({error}): {shown!r}") from error
+    if not isinstance(value, dict):
+        raise MalformedReply(f"it is not a JSON object: {data[:_SHOWN].decode(errors='replace')!r}")
+    return value  # pyright: ignore[reportUnknownVariableType]
