@@ -1,0 +1,84 @@
+"""agentd gives any OpenAI client an agent that runs the model's code.
+
+The names below are loaded at first use: importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentd.core.errors import AgentdError
+    from agentd.executors import LocalExecutor, SubprocessExecutor
+    from agentd.llm.scripted import ScriptedModel
+    from agentd.patch.display import (
+        CodeExecution,
+        CodeOutput,
+        CodeStarted,
+        ReasoningDelta,
+        TextDelta,
+        ToolCall,
+        TurnEnd,
+        display_events,
+        display_events_async,
+    )
+    from agentd.patch.ptc import patch_openai_with_ptc, unpatch_openai
+    from agentd.patch.turns import Run
+    from agentd.tools import tool
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AgentdError",
+    "CodeExecution",
+    "CodeOutput",
+    "CodeStarted",
+    "LocalExecutor",
+    "ReasoningDelta",
+    "Run",
+    "ScriptedModel",
+    "SubprocessExecutor",
+    "TextDelta",
+    "ToolCall",
+    "TurnEnd",
+    "display_events",
+    "display_events_async",
+    "patch_openai_with_ptc",
+    "tool",
+    "unpatch_openai",
+]
+
+_HOMES = {
+    "agentd.core.errors": ("AgentdError",),
+    "agentd.executors": ("LocalExecutor", "SubprocessExecutor"),
+    "agentd.llm.scripted": ("ScriptedModel",),
+    "agentd.patch.display": (
+        "CodeExecution",
+        "CodeOutput",
+        "CodeStarted",
+        "ReasoningDelta",
+        "TextDelta",
+        "ToolCall",
+        "TurnEnd",
+        "display_events",
+        "display_events_async",
+    ),
+    "agentd.patch.ptc": ("patch_openai_with_ptc", "unpatch_openai"),
+    "agentd.patch.turns": ("Run",),
+    "agentd.tools": ("tool",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agentd' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""The turn loop: one engine, two wire dialects."""

@@ -1,0 +1,215 @@
+"""The turn loop: ask the model, run its blocks, tell it the results, until it has nothing more to run.
+
+There is one loop. It is asynchronous in form only: every `await` goes to a part that was handed in, so a caller with
+blocking parts drives it to its end without an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+from agentd.core.actions import ActionResult
+from agentd.core.events import (
+    FLEETING,
+    CodeFinished,
+    ErrorRaised,
+    Event,
+    Message,
+    ReasoningDelta,
+    Record,
+    Status,
+    TextDelta,
+    TurnEnded,
+    TurnStarted,
+)
+from agentd.core.protocols import Actions, Model, ModelRequest, Store
+from agentd.loop.fenced import MAX_BLOCKS, FencedMessage, Outcome
+from agentd.loop.results import feedback
+from agentd.loop.wire import Block, Dialect, Ending, Frame, Passed, Round, Said, Thought
+
+Item = Event | Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At most `max_turns` calls of the model in a turn, and `max_blocks` blocks in one of its messages."""
+
+    max_turns: int = 20
+    max_blocks: int = MAX_BLOCKS
+
+
+class Log:
+    """The part of the event log that one turn writes; `records` holds what it wrote."""
+
+    def __init__(self, store: Store, session: str, turn: str, observe: Callable[[Event], object] | None = None) -> None:
+        self._store = store
+        self._observe = observe
+        self.session = session
+        self.turn = turn
+        self.records: list[Record] = []
+
+    async def commit(self, event: Event) -> Event:
+        """Make an event durable, then show it to the observer and return it."""
+        if event.type not in FLEETING:
+            self.records += await self._store.append(self.session, self.turn, [event])
+        return self.show(event)
+
+    def show(self, event: Event) -> Event:
+        """Show an event that need not be stored to the observer and return it."""
+        if self._observe is not None:
+            self._observe(event)
+        return event
+
+
+class Engine:
+    """Runs one turn. `run` gives out events and, for the caller's own stream, frames of the wire dialect.
+
+    The first item comes when the model's first answer has begun. Leaving the iteration early cancels what runs.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        model: Model,
+        new_actions: Callable[[], Actions],
+        new_id: Callable[[], str],
+        log: Log,
+        limits: Limits,
+        stream: bool,
+    ) -> None:
+        self._dialect = dialect
+        self._model = model
+        self._new_actions = new_actions
+        self._new_id = new_id
+        self._log = log
+        self._limits = limits
+        self._stream = stream
+        self._message = FencedMessage(new_id)
+        self._actions: Actions | None = None
+        self.status: Status | None = None
+        self.model_calls = 0
+
+    async def run(self) -> AsyncGenerator[Item]:
+        started = await self._log.commit(TurnStarted(self._dialect.model, self._dialect.api))
+        try:
+            async for item in self._turn(started):
+                yield item
+            status = self.status or "completed"
+            for frame in self._dialect.finish(status):
+                yield frame
+            yield await self._log.commit(TurnEnded(status))
+        except (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt):
+            await self._abandon("cancelled")
+            raise
+        except BaseException as error:
+            await self._log.commit(ErrorRaised(type(error).__name__, str(error)))
+            await self._abandon("failed")
+            raise
+
+    async def _abandon(self, status: Status) -> None:
+        if self.status is not None:
+            return
+        self.status = status
+        if self._actions is not None:
+            await self._actions.cancel()
+        await self._log.commit(TurnEnded(status))
+
+    async def _turn(self, started: Event) -> AsyncGenerator[Item]:
+        opening: Event | None = started
+        while self.model_calls < self._limits.max_turns:
+            self._message = FencedMessage(self._new_id, self._limits.max_blocks)
+            self._actions = None
+            current = self._dialect.begin()
+            async for item in self._ask(current):
+                if opening is not None:
+                    yield opening
+                    opening = None
+                if item is not None:
+                    yield item
+            frames, ending = current.end(self._message.kept)
+            for frame in frames:
+                yield frame
+            async for item in self._settle(ending):
+                yield item
+            if self.status:
+                return
+        self.status = "max_turns"
+
+    async def _ask(self, current: Round) -> AsyncGenerator[Item | None]:
+        body = self._dialect.body()
+        request = ModelRequest(self._dialect.api, self._stream, body, first=self.model_calls == 0)
+        self.model_calls += 1
+        reply = await self._model.send(request)
+        try:
+            yield None
+            async for frame in reply:
+                for item in self._read(current, frame):
+                    yield item
+                if self._actions is not None:
+                    for event in self._actions.take():
+                        yield await self._happened(event)
+                if self._message.kept is not None:
+                    return
+        finally:
+            await reply.aclose()
+
+    def _read(self, current: Round, frame: Frame) -> list[Item]:
+        items: list[Item] = []
+        for piece in current.read(frame):
+            if type(piece) is Said:
+                self._say(current, self._message.feed(piece.text), items)
+            elif type(piece) is Passed:
+                items.append(piece.frame)
+            elif type(piece) is Thought:
+                items.append(self._log.show(ReasoningDelta(piece.text)))
+            else:
+                self._say(current, self._message.end_part(), items)
+            if self._message.kept is not None:
+                break
+        return items
+
+    def _say(self, current: Round, outcomes: list[Outcome], items: list[Item]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, str):
+                items.append(self._log.show(TextDelta(outcome)))
+                items.append(current.show(outcome))
+                continue
+            if self._actions is None:
+                self._actions = self._new_actions()
+            self._actions.submit(outcome)
+
+    async def _happened(self, event: Event) -> Event:
+        if isinstance(event, CodeFinished):
+            for block in self._message.blocks:
+                if block.id == event.id:
+                    block.result = _result(event)
+        return await self._log.commit(event)
+
+    async def _settle(self, ending: Ending) -> AsyncGenerator[Item]:
+        """The message has ended: wait for its blocks, and decide whether the model is asked again."""
+        kept = self._message.kept
+        yield await self._log.commit(Message("assistant", self._message.text() if kept is None else kept))
+        yield await self._log.commit(ending.usage)
+        if self._actions is not None:
+            while events := await self._actions.wait():
+                for event in events:
+                    yield await self._happened(event)
+        self._actions = None
+        blocks: list[Block] = self._message.settle()
+        for block in blocks:
+            for frame in self._dialect.code_frames(block):
+                yield frame
+        if ending.failed:
+            self.status = "failed"
+        elif ending.wants_caller or not blocks:
+            self.status = "completed"
+        results = feedback(blocks) if blocks else ""
+        self._dialect.record(blocks, results)
+        if blocks:
+            yield await self._log.commit(Message("user", results))
+
+
+def _result(event: CodeFinished) -> ActionResult:
+    return ActionResult(event.exit_code, event.output, event.duration, event.reason, spill=event.spill)

@@ -1,0 +1,240 @@
+"""One model call of the Responses API, streamed or whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from agentd.core.errors import MalformedReply, StreamCut
+from agentd.core.tools import JSON
+from agentd.loop import usage
+from agentd.loop.responses_output import ResponsesOutput
+from agentd.loop.wire import Ending, Frame, PartEnded, Passed, Piece, Said, Thought
+
+_OPENING = ("response.created", "response.queued", "response.in_progress")
+_CLOSING = ("response.completed", "response.incomplete", "response.failed")
+_THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
+
+
+class ResponsesRound:
+    """Reads one reply, with every index moved to its place in the turn's one output."""
+
+    def __init__(self, turn: ResponsesOutput, first: bool) -> None:
+        self._turn = turn
+        self._first = first
+        self._indices: dict[int, int] = {}
+        self._items: list[Frame] = []
+        self._open: Frame | None = None
+        self._at: Frame = {}
+        self._shown: list[str] = []
+        self._parts: list[str] = []
+        self._said = 0
+        self._pending = False
+        self._final: Frame | None = None
+        self._failed = False
+        self._kept: str | None = None
+
+    def read(self, frame: Frame) -> Iterable[Piece]:
+        kind = frame.get("type")
+        if kind == "response.output_text.delta":
+            text = str(frame.get("delta") or "")
+            self._said += len(text)
+            self._place(frame)
+            return (Said(text),)
+        if kind is None and frame.get("object") == "response":
+            return self._read_whole(frame)
+        return self._read_event(str(kind), frame)
+
+    def show(self, text: str) -> Frame:
+        self._shown.append(text)
+        delta: Frame = {"type": "response.output_text.delta", **self._at, "delta": text, "logprobs": []}
+        return self._turn.numbered(delta)
+
+    def end(self, kept: str | None) -> tuple[list[Frame], Ending]:
+        self._kept = kept
+        turn = self._turn
+        frames: list[Frame] = []
+        if kept is not None:
+            frames = self._close_cut()
+        elif self._final is None and not self._failed:
+            raise StreamCut("the last event was not response.completed; nothing after the last complete block ran")
+        final = self._final or {}
+        raw = final.get("usage")
+        if not isinstance(raw, dict):
+            raw = usage.estimate("responses", turn.sent, self._said)
+        turn.usage = usage.add(turn.usage, raw)
+        if kept is None:
+            turn.last = final
+        else:
+            turn.unstored()
+        calls = kept is None and any(item.get("type") in _CALLS for item in self._items)
+        status = str(final.get("status") or "")
+        return frames, Ending(usage.read(raw), status, calls, self._failed or status in ("failed", "cancelled"))
+
+    def replay(self) -> Iterator[JSON]:
+        """Give the items that stand for this call in the next request."""
+        for item in self._items:
+            kind = item.get("type")
+            if kind == "reasoning" and not item.get("encrypted_content"):
+                if self._turn.keeps_reasoning and self._kept is None:
+                    yield item
+            elif kind != "message" or self._kept is None:
+                yield item
+        if self._kept is not None:
+            yield {"role": "assistant", "content": self._kept}
+
+    def _place(self, frame: Frame) -> None:
+        at: Frame = {
+            "item_id": frame.get("item_id"),
+            "output_index": self._index(frame),
+            "content_index": frame.get("content_index", 0),
+        }
+        if not self._pending or at != self._at:
+            self._at, self._shown, self._pending = at, [], True
+
+    def _index(self, frame: Frame) -> int:
+        index = frame.get("output_index")
+        if not isinstance(index, int):
+            raise MalformedReply(f"{frame.get('type')} has no output_index")
+        if index not in self._indices:
+            self._indices[index] = self._turn.reserve()
+        return self._indices[index]
+
+    def _read_event(self, kind: str, frame: Frame) -> Iterator[Piece]:
+        if kind in _OPENING or kind in _CLOSING:
+            yield from self._read_state(kind, frame)
+            return
+        if kind == "response.output_text.done":
+            yield from self._end_part()
+            frame = {**frame, "text": self._parts[-1] if self._parts else ""}
+        elif kind == "response.content_part.done":
+            yield from self._end_part()
+            frame = {**frame, "part": self._visible_part(frame.get("part"))}
+        elif kind == "response.output_item.added":
+            item = frame.get("item")
+            if isinstance(item, dict) and item.get("type") == "message":
+                self._open, self._parts = item, []
+        elif kind == "response.output_item.done":
+            yield from self._end_part()
+            frame = self._item_done(frame)
+        elif kind in _THOUGHTS:
+            yield Thought(str(frame.get("delta") or ""))
+        elif kind == "error":
+            self._failed = True
+        moved = {**frame, "output_index": self._index(frame)} if "output_index" in frame else dict(frame)
+        yield Passed(self._turn.numbered(moved))
+
+    def _read_state(self, kind: str, frame: Frame) -> Iterator[Piece]:
+        response = frame.get("response")
+        if not isinstance(response, dict):
+            raise MalformedReply(f"{kind} has no response")
+        if kind in _CLOSING:
+            self._final = response
+            return
+        if not self._first:
+            return
+        if kind == "response.created":
+            self._turn.created = response
+        yield Passed(self._turn.numbered({**frame, "response": self._turn.echoed(response)}))
+
+    def _end_part(self) -> Iterator[Piece]:
+        if self._pending:
+            yield PartEnded()
+            self._pending = False
+            self._parts.append("".join(self._shown))
+
+    def _visible_part(self, part: JSON) -> JSON:
+        if isinstance(part, dict) and part.get("type") == "output_text":
+            return {**part, "text": self._parts[-1] if self._parts else ""}
+        return part
+
+    def _item_done(self, frame: Frame) -> Frame:
+        item = frame.get("item")
+        if not isinstance(item, dict):
+            raise MalformedReply("response.output_item.done has no item")
+        self._items.append(item)
+        shown = item
+        if item.get("type") == "message":
+            self._open = None
+            shown = self._visible_message(item)
+        self._turn.items[self._index(frame)] = shown
+        return {**frame, "item": shown}
+
+    def _visible_message(self, item: Frame) -> Frame:
+        content = item.get("content")
+        texts = iter(self._parts)
+        parts: list[JSON] = []
+        for part in content if isinstance(content, list) else []:
+            if isinstance(part, dict) and part.get("type") == "output_text":
+                part = {**part, "text": next(texts, "")}
+            parts.append(part)
+        return {**item, "content": parts}
+
+    def _read_whole(self, response: Frame) -> Iterator[Piece]:
+        self._final = response
+        if self._first:
+            self._turn.created = response
+        output = response.get("output")
+        for item in output if isinstance(output, list) else []:
+            if isinstance(item, dict):
+                yield from self._read_item(item)
+
+    def _read_item(self, item: Frame) -> Iterator[Piece]:
+        index = self._turn.reserve()
+        self._items.append(item)
+        shown: Frame = item
+        if item.get("type") == "message":
+            parts: list[JSON] = []
+            shown = {**item, "content": parts}
+            self._turn.items[index] = shown
+            content = item.get("content")
+            for part in content if isinstance(content, list) else []:
+                self._shown = []
+                if isinstance(part, dict) and part.get("type") == "output_text":
+                    text = str(part.get("text") or "")
+                    self._said += len(text)
+                    # The visible part is in place before the text is read: a cut ends the reading in its middle.
+                    visible: Frame = {**part, "text": ""}
+                    parts.append(visible)
+                    self._open = shown
+                    yield Said(text)
+                    yield PartEnded()
+                    visible["text"] = "".join(self._shown)
+                else:
+                    parts.append(part)
+        self._turn.items[index] = shown
+
+    def _close_cut(self) -> list[Frame]:
+        """Close the message that was being said with what of it is visible."""
+        text = "".join(self._shown)
+        if self._open is None:
+            return []
+        if not self._turn.stream:
+            content = self._open["content"]
+            last = content[-1] if isinstance(content, list) else None
+            if isinstance(last, dict):
+                last["text"] = text
+            self._open["agentd"] = {"cut": True}
+            return []
+        parts: list[JSON] = [{"type": "output_text", "text": part, "annotations": []} for part in [*self._parts, text]]
+        part = parts[-1]
+        item: Frame = {**self._open, "status": "completed", "content": parts, "agentd": {"cut": True}}
+        index = self._at["output_index"]
+        assert isinstance(index, int)
+        self._turn.items[index] = item
+        frames: list[Frame] = [
+            {"type": "response.output_text.done", **self._at, "text": text, "logprobs": []},
+            {"type": "response.content_part.done", **self._at, "part": part},
+            {"type": "response.output_item.done", "output_index": index, "item": item},
+        ]
+        return [self._turn.numbered(frame) for frame in frames]
+
+
+_CALLS = (
+    "function_call",
+    "custom_tool_call",
+    "computer_call",
+    "local_shell_call",
+    "shell_call",
+    "apply_patch_call",
+    "mcp_approval_request",
+)

@@ -1,0 +1,40 @@
+"""The transcript as bytes: what has been said is encoded once and joined, never walked again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from agentd.core.tools import JSON
+
+
+def dumps(value: JSON) -> bytes:
+    """Encode as compact UTF-8 JSON; lone surrogates, which UTF-8 cannot hold, stay escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Transcript:
+    """A request body whose list under `key` grows: `body()` costs one copy of its bytes, whatever its length.
+
+    `params` is the rest of the body.
+    """
+
+    def __init__(self, key: str, params: Mapping[str, JSON], items: Sequence[JSON]) -> None:
+        rest = {name: value for name, value in params.items() if name != key}
+        head = dumps(rest)[:-1] + (b"," if rest else b"")
+        self._buffer = bytearray(head + b'"' + key.encode() + b'":' + dumps(list(items))[:-1])
+        self._empty = not items
+
+    def append(self, item: JSON) -> None:
+        """Add one item at the end."""
+        if not self._empty:
+            self._buffer += b","
+        self._empty = False
+        self._buffer += dumps(item)
+
+    def body(self) -> bytes:
+        """Return the whole request body."""
+        return bytes(self._buffer) + b"]}"

@@ -1,0 +1,152 @@
+"""The blocks of one message, run in order on the background loop while the caller reads on."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+from agentd.core.actions import Action, Refusal
+from agentd.core.events import CodeFinished, CodeStarted, Event
+
+Emit = Callable[[Event], None]
+RunAction = Callable[[Action, Emit], Awaitable[None]]
+Letter = Event | BaseException
+STOP_SECONDS = 3.0
+
+
+class Mailbox(Protocol):
+    """Carries events from the background loop to the caller. `put` may be called in any thread."""
+
+    def put(self, letter: Letter) -> None: ...
+
+    def take(self) -> list[Letter]: ...
+
+    async def wait(self) -> list[Letter]: ...
+
+    async def join(self, future: Future[None]) -> None: ...
+
+
+class BlockingMailbox:
+    """For a caller that blocks."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Letter] = queue.SimpleQueue()
+
+    def put(self, letter: Letter) -> None:
+        self._queue.put(letter)
+
+    def take(self) -> list[Letter]:
+        letters: list[Letter] = []
+        while not self._queue.empty():
+            letters.append(self._queue.get())
+        return letters
+
+    async def wait(self) -> list[Letter]:
+        return [self._queue.get(), *self.take()]
+
+    async def join(self, future: Future[None]) -> None:
+        future.result(2 * STOP_SECONDS)
+
+
+class LoopMailbox:
+    """For a caller on an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._letters: deque[Letter] = deque()
+        self._arrived = asyncio.Event()
+
+    def put(self, letter: Letter) -> None:
+        first = not self._letters
+        self._letters.append(letter)
+        if first and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def take(self) -> list[Letter]:
+        letters: list[Letter] = []
+        while self._letters:
+            letters.append(self._letters.popleft())
+        return letters
+
+    async def wait(self) -> list[Letter]:
+        while not self._letters:
+            self._arrived.clear()
+            if not self._letters:
+                await self._arrived.wait()
+        return self.take()
+
+    async def join(self, future: Future[None]) -> None:
+        await asyncio.wrap_future(future)
+
+
+class ActionQueue:
+    """Runs what is submitted, one after the other, and tells of it through a mailbox.
+
+    `run` performs one action and emits all its events, `CodeFinished` last.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, run: RunAction, mailbox: Mailbox) -> None:
+        self._loop = loop
+        self._run = run
+        self._mailbox = mailbox
+        self._unfinished = 0
+        self._todo: deque[Action | Refusal] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def submit(self, action: Action | Refusal) -> None:
+        self._unfinished += 1
+        self._loop.call_soon_threadsafe(self._enqueue, action)
+
+    def take(self) -> list[Event]:
+        return self._events(self._mailbox.take())
+
+    async def wait(self) -> list[Event]:
+        if not self._unfinished:
+            return []
+        return self._events(await self._mailbox.wait())
+
+    async def cancel(self) -> None:
+        if self._unfinished:
+            await self._mailbox.join(asyncio.run_coroutine_threadsafe(self._stop(), self._loop))
+
+    def _events(self, letters: list[Letter]) -> list[Event]:
+        events: list[Event] = []
+        for letter in letters:
+            if isinstance(letter, BaseException):
+                raise letter
+            if isinstance(letter, CodeFinished):
+                self._unfinished -= 1
+            events.append(letter)
+        return events
+
+    def _enqueue(self, action: Action | Refusal) -> None:
+        self._todo.append(action)
+        if self._task is None:
+            self._task = self._loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._todo:
+                await self._perform(self._todo.popleft())
+        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+            self._mailbox.put(error)
+        finally:
+            self._task = None
+
+    async def _stop(self) -> None:
+        self._todo.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+
+    async def _perform(self, action: Action | Refusal) -> None:
+        if isinstance(action, Refusal):
+            self._mailbox.put(CodeStarted(action.id, action.header, action.code))
+            self._mailbox.put(CodeFinished(action.id, 1, action.reason, 0.0, "refused"))
+            return
+        self._mailbox.put(CodeStarted(action.id, action.kind.value, action.code, action.path))
+        await self._run(action, self._mailbox.put)

@@ -1,0 +1,149 @@
+"""The tools of a patched client: connected, named, written down for the code, and opened block by block."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from agentd.bridge.gate import BlockDoor, Gate
+from agentd.bridge.server import BridgeServer
+from agentd.core.actions import Bindings
+from agentd.core.events import Event
+from agentd.core.ids import new_id
+from agentd.core.protocols import Tool
+from agentd.mcp.pool import ServerPool
+from agentd.patch.options import CallOptions
+from agentd.patch.sync import background_loop
+from agentd.skills import folders
+from agentd.skills.catalogue import Catalogue
+from agentd.skills.generate import bindings
+from agentd.skills.install import install
+from agentd.skills.prompt import guidance
+from agentd.tools import as_tool, registered
+
+_FILES = (".agentd", "files")
+
+
+class ActionDoor:
+    """A block's way to the tools, over the worker's pipes and over HTTP; `env` tells other programs the way."""
+
+    def __init__(self, door: BlockDoor, bridge: BridgeServer | None) -> None:
+        self._door = door
+        self._bridge = bridge
+        self._token = bridge.grant(door) if bridge is not None else ""
+        self.call = door.call
+        self.env: dict[str, str] = {}
+        if bridge is not None:
+            self.env = {
+                "AGENTD_BRIDGE_URL": bridge.url,
+                "AGENTD_BRIDGE_SOCKET": str(bridge.socket_path),
+                "AGENTD_BRIDGE_TOKEN": self._token,
+            }
+
+    def close(self) -> None:
+        """End the calls that are pending and refuse all later ones."""
+        if self._bridge is not None:
+            self._bridge.revoke(self._token)
+        self._door.close()
+
+
+@dataclass(frozen=True)
+class Toolset:
+    """The tools of one call: what the model is told of them, what its code finds, and where its calls go."""
+
+    guidance: str
+    bindings: Bindings
+    gate: Gate
+    bridge: BridgeServer | None
+
+    def open_door(self, block: str, emit: Callable[[Event], None]) -> ActionDoor:
+        """Return the door for one block, to be closed when the block has ended."""
+        return ActionDoor(self.gate.door(block, emit), self.bridge)
+
+
+class Toolbox:
+    """Makes the toolsets of a client's calls. All but `ready` runs on the background loop."""
+
+    def __init__(self, workspace: Path, tools: Sequence[object] | None, servers: Sequence[object]) -> None:
+        self._workspace = workspace
+        self._own = None if tools is None else _as_tools(tools)
+        self._servers = list(servers)
+        self._catalogue = Catalogue.of([])
+        self._toolsets: dict[tuple[int, ...], tuple[list[Tool], Toolset]] = {}
+        self._pool = ServerPool()
+        self._bridge: BridgeServer | None = None
+        self._lock: asyncio.Lock | None = None
+
+    def ready(self, call: CallOptions) -> Toolset | None:
+        """Return the toolset of a call if nothing need be waited for."""
+        if self._servers or call.mcp_servers:
+            return None
+        known = self._toolsets.get(_key(self._local(call)))
+        return known[1] if known else None
+
+    async def gather(self, call: CallOptions, home: asyncio.AbstractEventLoop | None) -> Toolset:
+        """Connect the call's servers and return its toolset; `home` is the loop of an asynchronous caller."""
+        servers = [*self._servers, *(call.mcp_servers or ())]
+        tools = self._local(call)
+        if servers:
+            tools = [*tools, *await self._pool.connect(servers, save=self._save, home_loop=home)]
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            known = self._toolsets.get(_key(tools))
+            if known is None:
+                known = tools, await self._toolset(tools)
+                self._toolsets[_key(tools)] = known
+            return known[1]
+
+    async def close(self) -> None:
+        """Close the servers and the bridge."""
+        await self._pool.close()
+        if self._bridge is not None:
+            await self._bridge.close()
+
+    def _local(self, call: CallOptions) -> list[Tool]:
+        own = self._own if self._own is not None else registered()
+        return [*own, *_as_tools(call.tools or ())]
+
+    async def _toolset(self, tools: Sequence[Tool]) -> Toolset:
+        gate = Gate(background_loop())
+        if not tools:
+            return Toolset(guidance(Catalogue.of([])), Bindings(), gate, None)
+        self._catalogue = self._catalogue.updated([tool.spec for tool in tools])
+        gate.update(self._by_key(tools))
+        await asyncio.to_thread(install, self._catalogue, self._workspace)
+        if self._bridge is None:
+            self._bridge = BridgeServer()
+            await self._bridge.start()
+        return Toolset(guidance(self._catalogue), bindings(self._catalogue, self._workspace), gate, self._bridge)
+
+    def _by_key(self, tools: Sequence[Tool]) -> Mapping[str, Tool]:
+        first: dict[tuple[str, str], Tool] = {}
+        for tool in tools:
+            first.setdefault((tool.spec.server, tool.spec.name), tool)
+        return {entry.key: first[entry.spec.server, entry.spec.name] for entry in self._catalogue.entries}
+
+    def _save(self, suffix: str, content: bytes) -> str:
+        """Store an image or another binary result in the workspace; return its path there."""
+        name = new_id("file") + suffix
+        root = os.open(self._workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with folders.inside(root, _FILES, make=True) as folder:
+                assert folder is not None
+                folders.replace(folder, name, content)
+        finally:
+            os.close(root)
+        return "/".join((*_FILES, name))
+
+
+def _as_tools(things: Sequence[object]) -> list[Tool]:
+    return [as_tool(cast("Tool", thing)) for thing in things]
+
+
+def _key(tools: Sequence[Tool]) -> tuple[int, ...]:
+    return tuple(map(id, tools))
