@@ -1,0 +1,3 @@
+"""The `agentd` command."""
+
+from __future__ import annotations

@@ -1,0 +1,68 @@
+"""The task of the demo, and what the scripted model answers to it."""
+
+from __future__ import annotations
+
+import re
+
+from agentd.llm.scripted import Reply, Request, Turn
+
+REPORT = "report.md"
+PROMPT = (
+    "First look with bash at what is in the workspace. Then use Python and the tools in scope: take the prices of all "
+    "items of the shop, sum them up, and add the tax with add_vat. Write the result as a short Markdown table into "
+    f"{REPORT} with a create block, show that file with bash, and finish with one sentence."
+)
+
+_LOOK = """I'll have a look at the workspace first.
+
+```bash:execute
+pwd
+for step in 1 2 3; do echo "looking, $step of 3"; sleep 0.2; done
+ls
+```
+"""
+
+_CALCULATE = """Now the prices, from the shop's MCP server, and the tax, from a function of the program that runs \
+me: one block of Python instead of a model call for every tool call.
+
+```python:execute
+prices = {item: price_of(item=item) for item in list_items()}
+for item, price in prices.items():
+    print(f"{item:<8} {price:>7.2f}")
+net = sum(prices.values())
+print(f"{'net':<8} {net:>7.2f}")
+print(f"{'gross':<8} {add_vat(net=net):>7.2f}")
+```
+"""
+
+
+def _report(request: Request) -> Reply:
+    """Answer with what stands in the results of the block before."""
+    rows = re.findall(r"^(\w+) +(\d+\.\d\d)$", request.last_text, re.MULTILINE)
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    text = f"""That gives the report.
+
+```{REPORT}:create
+# What the shop is worth
+
+| item | euros |
+|---|---:|
+{table}
+```
+
+```bash:execute
+cat {REPORT}
+```
+"""
+    return Reply(text, delay=0.002)
+
+
+def _conclude(request: Request) -> Reply:
+    """Answer with the sum as the report shows it; without one there is nothing to conclude."""
+    gross = re.findall(r"\| gross \| (\d+\.\d\d) \|", request.last_text)
+    if not gross:
+        return Reply("I could not find the sum in the report.")
+    return Reply(f"All items of the shop cost {gross[-1]} euros with tax; the table is in {REPORT}.", delay=0.01)
+
+
+SCRIPT: list[Turn] = [Reply(_LOOK, delay=0.002), Reply(_CALCULATE, delay=0.002), _report, _conclude]

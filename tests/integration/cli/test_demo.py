@@ -1,0 +1,102 @@
+"""`agentd demo` end to end, in a process of its own, against the scripted model."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agentd.cli import demo
+from agentd.cli.main import main
+from agentd.llm.scripted import Reply, ScriptedModel
+
+
+def run_demo(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    without_key = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    command = [sys.executable, "-m", "agentd.cli.main", "demo", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, env=without_key | variables, check=False)
+
+
+def workspace_of(output: str) -> Path:
+    found = re.search(r"^workspace (.+)$", output, re.MULTILINE)
+    assert found, output
+    return Path(found[1])
+
+
+def test_everything_is_shown_and_happened() -> None:
+    done = run_demo()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the scripted model: no network, no cost" in done.stdout
+    in_order = [
+        "I'll have a look",
+        "┌ bash",
+        "looking, 1 of 3",
+        "└ completed",
+        "┌ python",
+        "price_of(",
+        "add_vat(",
+        "gross     311.96",
+        "┌ create",
+        "| gross | 311.96 |",
+        "cost 311.96 euros with tax",
+        "summary",
+        "turn         completed",
+        "model calls  4,",
+        "1 python",
+        "5 price_of",
+        "report.md (",
+    ]
+    position = 0
+    for words in in_order:
+        position = done.stdout.find(words, position)
+        assert position >= 0, f"{words!r} is missing or out of order in:\n{done.stdout}"
+    assert not workspace_of(done.stdout).exists()
+
+
+def test_the_workspace_can_be_kept(tmp_path: Path) -> None:
+    done = run_demo("--keep", "--model", "some-model", TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "agentd demo on some-model" in done.stdout
+    workspace = workspace_of(done.stdout)
+    assert workspace.parent == tmp_path
+    assert "| gross | 311.96 |" in (workspace / "report.md").read_text("utf-8")
+
+
+def test_scripted_needs_no_proxy_and_uses_no_key() -> None:
+    nowhere = "http://127.0.0.1:9"
+    done = run_demo(
+        "--scripted", OPENAI_API_KEY="sk-real", OPENAI_BASE_URL=nowhere, HTTP_PROXY=nowhere, ALL_PROXY=nowhere
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_with_a_key_the_api_is_asked_and_its_failure_told() -> None:
+    with ScriptedModel(Reply("no such key", status=401)) as server:
+        done = run_demo(OPENAI_API_KEY="sk-real", OPENAI_BASE_URL=server.base_url)
+        assert server.requests[0].headers["authorization"] == "Bearer sk-real"
+    assert done.returncode == 1
+    assert "the real API" in done.stdout
+    assert "the model API failed" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "missing"),
+    [
+        ("I would rather not.", "bash that ran"),
+        ("```bash:execute\nexit 3\n```\n", "Python that ran"),
+        ("```bash:execute\necho '311.96' > report.md\n```\n", "a call of the MCP server"),
+    ],
+)
+def test_a_model_that_does_only_a_part_is_not_called_a_success(
+    answer: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "SCRIPT", [answer, "Done.", "Done."])
+    result = CliRunner().invoke(main, ["demo", "--scripted"])
+    assert result.exit_code == 1, result.output
+    assert "the demo did not show" in result.output
+    assert missing in result.output
