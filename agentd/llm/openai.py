@@ -14,6 +14,7 @@ from typing import Any
 
 from agentd.core.protocols import ModelRequest, Reply
 from agentd.core.tools import JSON
+from agentd.llm import direct
 from agentd.llm.sse import SseParser, parse_object
 
 RAW_RESPONSE_HEADER = "X-Stainless-Raw-Response"
@@ -29,6 +30,23 @@ class SdkCall:
     path: str
     options: dict[str, Any]
     stream_cls: Any
+    moulds: direct.Moulds | None = None
+
+    @property
+    def http(self) -> Any:
+        """The client's own HTTP client."""
+        return self.client._client
+
+    def known(self, stream: bool) -> Any:
+        """Return the request that the first one of the turn may be made like, `None` when the SDK must build it."""
+        return self.moulds.get(self.path, stream, self.options) if self.moulds is not None else None
+
+    def mould(self, response: Any, stream: bool) -> Any:
+        """Return the request that later ones of the turn may be made like, `None` when the SDK must build each."""
+        if self.moulds is None:
+            return None
+        self.moulds.put(self.path, stream, self.options, response.request)
+        return response.request
 
     def arguments(self, request: ModelRequest) -> tuple[str, dict[str, Any]]:
         """Return the path and the keyword arguments of the client's `post` for one model call."""
@@ -71,12 +89,28 @@ class SyncModel:
 
     def __init__(self, call: SdkCall) -> None:
         self._call = call
+        self._mould: Any = None
         self.response: Any = None
 
     async def send(self, request: ModelRequest) -> Reply:
-        path, arguments = self._call.arguments(request)
-        self.response = self._call.post(path, **arguments)
+        self._mould = self._mould or self._call.known(request.stream)
+        self.response = self._direct(request) if self._mould is not None else self._post(request)
+        self._mould = self._call.mould(self.response, request.stream)
         return SyncStreamReply(self.response) if request.stream else WholeReply(self.response)
+
+    def _post(self, request: ModelRequest) -> Any:
+        path, arguments = self._call.arguments(request)
+        return self._call.post(path, **arguments)
+
+    def _direct(self, request: ModelRequest) -> Any:
+        try:
+            outcome = self._call.http.send(direct.moulded(self._mould, request.body), stream=request.stream)
+        except Exception as error:  # noqa: BLE001 - the SDK tries again, or raises its own error
+            outcome = error
+        if getattr(outcome, "is_success", False):
+            return outcome
+        with direct.Handed(outcome):
+            return self._post(request)
 
 
 class AsyncModel:
@@ -84,12 +118,28 @@ class AsyncModel:
 
     def __init__(self, call: SdkCall) -> None:
         self._call = call
+        self._mould: Any = None
         self.response: Any = None
 
     async def send(self, request: ModelRequest) -> Reply:
-        path, arguments = self._call.arguments(request)
-        self.response = await self._call.post(path, **arguments)
+        self._mould = self._mould or self._call.known(request.stream)
+        self.response = await (self._direct(request) if self._mould is not None else self._post(request))
+        self._mould = self._call.mould(self.response, request.stream)
         return AsyncStreamReply(self.response) if request.stream else WholeReply(self.response)
+
+    async def _post(self, request: ModelRequest) -> Any:
+        path, arguments = self._call.arguments(request)
+        return await self._call.post(path, **arguments)
+
+    async def _direct(self, request: ModelRequest) -> Any:
+        try:
+            outcome = await self._call.http.send(direct.moulded(self._mould, request.body), stream=request.stream)
+        except Exception as error:  # noqa: BLE001 - the SDK tries again, or raises its own error
+            outcome = error
+        if getattr(outcome, "is_success", False):
+            return outcome
+        with direct.Handed(outcome):
+            return await self._post(request)
 
 
 class WholeReply:

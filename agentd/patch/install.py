@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.core.tools import JSON
+from agentd.llm.direct import Moulds, is_plain, receiving
 from agentd.llm.openai import AsyncModel, SdkCall, SyncModel
 from agentd.loop.chat import Chat
 from agentd.loop.responses import Responses
@@ -55,10 +56,13 @@ class Patch:
         self._changed: list[tuple[Any, str, Any]] = []
         post_method: Any = getattr(type(client), "post", None)
         is_async = inspect.iscoroutinefunction(post_method)
+        moulds = Moulds(client) if is_plain(client) else None
+        if moulds is not None:
+            self._set(client, "_send_request", receiving(client._send_request, is_async))
         for resource, path in self._resources():
             post: Any = resource._post
             intercept = _async_post if is_async else _sync_post
-            self._set(resource, "_post", intercept(client, runtime, path, post))
+            self._set(resource, "_post", intercept(client, runtime, path, post, moulds))
             for name in _METHODS:
                 if hasattr(resource, name):
                     self._set(resource, name, _carrying(getattr(resource, name)))
@@ -152,13 +156,13 @@ def _dialect(asked: Asked, prepared: Prepared) -> Chat | Responses:
     return Chat(asked.body, prepared.guidance, asked.stream)
 
 
-def _sync_post(client: Any, runtime: Runtime, path: str, post: Any) -> Callable[..., Any]:
+def _sync_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Moulds | None) -> Callable[..., Any]:
     def send(asked_path: str, **arguments: Any) -> Any:
         if not _is_ours(asked_path, path, arguments):
             return post(asked_path, **arguments)
         asked = _asked(path, arguments)
         prepared = runtime.prepare_blocking(asked.call)
-        model = SyncModel(SdkCall(client, post, path, asked.options, asked.stream_cls))
+        model = SyncModel(SdkCall(client, post, path, asked.options, asked.stream_cls, moulds))
         dialect = _dialect(asked, prepared)
         engine, run = prepared.engine(dialect, model, asked.stream, None)
         turn = SyncTurn(engine)
@@ -178,13 +182,13 @@ def _sync_post(client: Any, runtime: Runtime, path: str, post: Any) -> Callable[
     return send
 
 
-def _async_post(client: Any, runtime: Runtime, path: str, post: Any) -> Callable[..., Any]:
+def _async_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Moulds | None) -> Callable[..., Any]:
     async def send(asked_path: str, **arguments: Any) -> Any:
         if not _is_ours(asked_path, path, arguments):
             return await post(asked_path, **arguments)
         asked = _asked(path, arguments)
         prepared = await runtime.prepare(asked.call)
-        model = AsyncModel(SdkCall(client, post, path, asked.options, asked.stream_cls))
+        model = AsyncModel(SdkCall(client, post, path, asked.options, asked.stream_cls, moulds))
         dialect = _dialect(asked, prepared)
         engine, run = prepared.engine(dialect, model, asked.stream, runtime.caller_loop())
         turn = AsyncTurn(engine)
