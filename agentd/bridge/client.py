@@ -75,7 +75,11 @@ def _connected() -> tuple[http.client.HTTPConnection, str]:
 
 
 def _open(connection: http.client.HTTPConnection) -> http.client.HTTPConnection:
-    connection.connect()
+    try:
+        connection.connect()
+    except OSError:
+        connection.close()
+        raise
     connection.sock.settimeout(None)
     return connection
 

@@ -43,9 +43,14 @@ def read(folder: int, name: str, limit: int) -> bytes | None:
         descriptor = os.open(name, _READ, dir_fd=folder)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
-        return file.read(limit) if stat.S_ISREG(found.st_mode) and found.st_size <= limit else None
+        if not stat.S_ISREG(found.st_mode) or found.st_size > limit:
+            return None
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
 
 
 def replace(folder: int, name: str, content: bytes) -> None:

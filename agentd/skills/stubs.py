@@ -51,7 +51,8 @@ def documentation(entry: Entry) -> list[str]:
 
 
 def _function(entry: Entry) -> str:
-    renamed = {item.key: item.name for item in entry.parameters.items if item.key != item.name}
+    names = {item.name for item in entry.parameters.items}
+    renamed = {item.key: item.name for item in entry.parameters.items if item.key not in names}
     marked = f"@_tool({entry.key!r}, {python_signature(entry)!r}" + (f", {renamed!r})" if renamed else ")")
     documented = documentation(entry)
     body = "".join(f"        {line!r}\n" for line in _with_ends(documented)) or "        ''\n"
