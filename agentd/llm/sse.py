@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 
 from agentd.core.errors import MalformedReply
 from agentd.core.tools import JSON
@@ -21,44 +22,42 @@ class SseParser:
         self._searched = 0
         self.done = False
 
-    def feed(self, chunk: bytes) -> list[dict[str, JSON]]:
-        """Return the objects that are complete now."""
+    def feed(self, chunk: bytes) -> Iterable[dict[str, JSON]]:
+        """Give the objects that are complete now, each parsed when it is asked for."""
         rest = self._rest
         rest += chunk
         end = max(rest.rfind(b"\n\n", self._searched), rest.rfind(b"\r\n\r\n", self._searched), rest.rfind(b"\r\r"))
         if end < 0:
             self._searched = max(0, len(rest) - 3)
-            return []
+            return ()
         whole = bytes(rest[:end])
         del rest[:end]
         self._searched = 0
         return self._events(whole)
 
-    def close(self) -> list[dict[str, JSON]]:
-        """The stream has ended: return what its last event holds, though no blank line followed it."""
+    def close(self) -> Iterable[dict[str, JSON]]:
+        """The stream has ended: give what its last event holds, though no blank line followed it."""
         whole = bytes(self._rest)
         self._rest.clear()
-        return self._events(whole) if whole.strip().endswith((b"}", b"]")) else []
+        return self._events(whole) if whole.strip().endswith((b"}", b"]")) else ()
 
-    def _events(self, whole: bytes) -> list[dict[str, JSON]]:
-        events: list[dict[str, JSON]] = []
+    def _events(self, whole: bytes) -> Iterator[dict[str, JSON]]:
         lines: list[bytes] = []
         for line in whole.splitlines():
             if line.startswith(b"data:"):
                 lines.append(line[6:] if line[5:6] == b" " else line[5:])
             elif not line and lines:
-                self._add(events, lines)
+                yield from self._event(lines)
                 lines = []
         if lines:
-            self._add(events, lines)
-        return events
+            yield from self._event(lines)
 
-    def _add(self, events: list[dict[str, JSON]], lines: list[bytes]) -> None:
+    def _event(self, lines: list[bytes]) -> tuple[dict[str, JSON], ...]:
         data = lines[0] if len(lines) == 1 else b"\n".join(lines)
         if self.done or data.startswith(b"[DONE]"):
             self.done = True
-            return
-        events.append(parse_object(data))
+            return ()
+        return (parse_object(data),)
 
 
 def parse_object(data: bytes) -> dict[str, JSON]:

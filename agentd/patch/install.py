@@ -54,8 +54,7 @@ class Patch:
         self.runtime = runtime
         self._client = client
         self._changed: list[tuple[Any, str, Any]] = []
-        post_method: Any = getattr(type(client), "post", None)
-        is_async = inspect.iscoroutinefunction(post_method)
+        is_async = inspect.iscoroutinefunction(client.__class__.post)
         moulds = Moulds(client) if is_plain(client) else None
         if moulds is not None:
             self._set(client, "_send_request", receiving(client._send_request, is_async))

@@ -77,4 +77,5 @@ def deliver(options: dict[str, Any]) -> tuple[CallOptions, dict[str, Any]]:
     if not headers or CARRIER not in headers:
         return NO_OPTIONS, options
     rest = {name: value for name, value in headers.items() if name != CARRIER}
-    return headers[CARRIER], {**options, "headers": rest}
+    others = {name: value for name, value in options.items() if name != "headers"}
+    return headers[CARRIER], {**others, "headers": rest} if rest else others

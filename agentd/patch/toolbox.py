@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from agentd.core.actions import Bindings
 from agentd.core.events import Event
 from agentd.core.ids import new_id
 from agentd.core.protocols import Tool
+from agentd.core.tools import ToolSpec
 from agentd.mcp.pool import ServerPool
 from agentd.patch.options import CallOptions
 from agentd.patch.sync import background_loop
@@ -26,12 +28,14 @@ from agentd.skills.prompt import guidance
 from agentd.tools import as_tool, registered
 
 _FILES = (".agentd", "files")
+MAX_TOOLSETS = 15
+MAX_FUNCTIONS = 1000
 
 
 class ActionDoor:
     """A block's way to the tools, over the worker's pipes and over HTTP; `env` tells other programs the way."""
 
-    def __init__(self, door: BlockDoor, bridge: BridgeServer | None) -> None:
+    def __init__(self, door: BlockDoor, bridge: BridgeServer | None, skills: str) -> None:
         self._door = door
         self._bridge = bridge
         self._token = bridge.grant(door) if bridge is not None else ""
@@ -42,6 +46,8 @@ class ActionDoor:
                 "AGENTD_BRIDGE_URL": bridge.url,
                 "AGENTD_BRIDGE_SOCKET": str(bridge.socket_path),
                 "AGENTD_BRIDGE_TOKEN": self._token,
+                "AGENTD_SKILLS_DIR": skills,
+                "PYTHONPATH": skills,
             }
 
     def close(self) -> None:
@@ -59,10 +65,21 @@ class Toolset:
     bindings: Bindings
     gate: Gate
     bridge: BridgeServer | None
+    skills: str = ""
 
     def open_door(self, block: str, emit: Callable[[Event], None]) -> ActionDoor:
         """Return the door for one block, to be closed when the block has ended."""
-        return ActionDoor(self.gate.door(block, emit), self.bridge)
+        return ActionDoor(self.gate.door(block, emit), self.bridge, self.skills)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A toolset and what it was made of."""
+
+    local: list[Tool]
+    remote: list[ToolSpec]
+    keys: Mapping[tuple[str, str], str]
+    toolset: Toolset
 
 
 class Toolbox:
@@ -70,10 +87,11 @@ class Toolbox:
 
     def __init__(self, workspace: Path, tools: Sequence[object] | None, servers: Sequence[object]) -> None:
         self._workspace = workspace
-        self._own = None if tools is None else _as_tools(tools)
+        self._functions: dict[int, tuple[object, Tool]] = {}
+        self._own = None if tools is None else self._as_tools(tools)
         self._servers = list(servers)
         self._catalogue = Catalogue.of([])
-        self._toolsets: dict[tuple[int, ...], tuple[list[Tool], Toolset]] = {}
+        self._made: list[_Made] = []
         self._pool = ServerPool()
         self._bridge: BridgeServer | None = None
         self._lock: asyncio.Lock | None = None
@@ -82,23 +100,26 @@ class Toolbox:
         """Return the toolset of a call if nothing need be waited for."""
         if self._servers or call.mcp_servers:
             return None
-        known = self._toolsets.get(_key(self._local(call)))
-        return known[1] if known else None
+        known = self._known(self._local(call), [])
+        return known.toolset if known else None
 
     async def gather(self, call: CallOptions, home: asyncio.AbstractEventLoop | None) -> Toolset:
         """Connect the call's servers and return its toolset; `home` is the loop of an asynchronous caller."""
         servers = [*self._servers, *(call.mcp_servers or ())]
-        tools = self._local(call)
-        if servers:
-            tools = [*tools, *await self._pool.connect(servers, save=self._save, home_loop=home)]
+        local = self._local(call)
+        remote = await self._pool.connect(servers, save=self._save, home_loop=home) if servers else []
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
-            known = self._toolsets.get(_key(tools))
+            known = self._known(local, [tool.spec for tool in remote])
             if known is None:
-                known = tools, await self._toolset(tools)
-                self._toolsets[_key(tools)] = known
-            return known[1]
+                toolset = await self._toolset([*local, *remote])
+                known = _Made(local, [tool.spec for tool in remote], self._keys(), toolset)
+                self._made = [*self._made[-MAX_TOOLSETS:], known]
+            else:
+                # A server that was started anew has other tools of the same description.
+                known.toolset.gate.update(_by_key(known.keys, [*local, *remote]))
+            return known.toolset
 
     async def close(self) -> None:
         """Close the servers and the bridge."""
@@ -108,25 +129,43 @@ class Toolbox:
 
     def _local(self, call: CallOptions) -> list[Tool]:
         own = self._own if self._own is not None else registered()
-        return [*own, *_as_tools(call.tools or ())]
+        return [*own, *self._as_tools(call.tools or ())]
+
+    def _known(self, local: Sequence[Tool], remote: Sequence[ToolSpec]) -> _Made | None:
+        """Return what was made of the same functions and of servers that say the same."""
+        for made in self._made:
+            same = len(made.local) == len(local) and all(map(operator.is_, made.local, local))
+            if same and made.remote == remote:
+                return made
+        return None
+
+    def _as_tools(self, things: Sequence[object]) -> list[Tool]:
+        """Return the tools of functions; of one function always the same one."""
+        tools: list[Tool] = []
+        for thing in things:
+            known = self._functions.get(id(thing))
+            if known is None:
+                if len(self._functions) > MAX_FUNCTIONS:
+                    self._functions.clear()
+                known = self._functions[id(thing)] = thing, as_tool(cast("Tool", thing))
+            tools.append(known[1])
+        return tools
 
     async def _toolset(self, tools: Sequence[Tool]) -> Toolset:
         gate = Gate(background_loop())
-        if not tools:
-            return Toolset(guidance(Catalogue.of([])), Bindings(), gate, None)
         self._catalogue = self._catalogue.updated([tool.spec for tool in tools])
-        gate.update(self._by_key(tools))
+        if not tools:
+            return Toolset(guidance(self._catalogue), Bindings(), gate, None)
+        gate.update(_by_key(self._keys(), tools))
         await asyncio.to_thread(install, self._catalogue, self._workspace)
         if self._bridge is None:
             self._bridge = BridgeServer()
             await self._bridge.start()
-        return Toolset(guidance(self._catalogue), bindings(self._catalogue, self._workspace), gate, self._bridge)
+        bound = bindings(self._catalogue, self._workspace)
+        return Toolset(guidance(self._catalogue), bound, gate, self._bridge, bound.python_dirs[0])
 
-    def _by_key(self, tools: Sequence[Tool]) -> Mapping[str, Tool]:
-        first: dict[tuple[str, str], Tool] = {}
-        for tool in tools:
-            first.setdefault((tool.spec.server, tool.spec.name), tool)
-        return {entry.key: first[entry.spec.server, entry.spec.name] for entry in self._catalogue.entries}
+    def _keys(self) -> Mapping[tuple[str, str], str]:
+        return {(entry.spec.server, entry.spec.name): entry.key for entry in self._catalogue.entries}
 
     def _save(self, suffix: str, content: bytes) -> str:
         """Store an image or another binary result in the workspace; return its path there."""
@@ -141,9 +180,9 @@ class Toolbox:
         return "/".join((*_FILES, name))
 
 
-def _as_tools(things: Sequence[object]) -> list[Tool]:
-    return [as_tool(cast("Tool", thing)) for thing in things]
-
-
-def _key(tools: Sequence[Tool]) -> tuple[int, ...]:
-    return tuple(map(id, tools))
+def _by_key(keys: Mapping[tuple[str, str], str], tools: Sequence[Tool]) -> Mapping[str, Tool]:
+    """Return the tools by the keys of the catalogue; of two with one name the first counts, as there."""
+    chosen: dict[str, Tool] = {}
+    for tool in tools:
+        chosen.setdefault(keys[tool.spec.server, tool.spec.name], tool)
+    return chosen

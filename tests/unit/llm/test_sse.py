@@ -27,7 +27,7 @@ def parse(chunks: list[bytes]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for chunk in chunks:
         found += parser.feed(chunk)
-    return found + parser.close()
+    return [*found, *parser.close()]
 
 
 @given(OBJECTS, st.sampled_from(["\n", "\r\n"]), st.booleans(), st.lists(st.integers(1, 40), min_size=1))
@@ -58,4 +58,4 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
 @pytest.mark.parametrize("data", [b"{oops", b"[1]", b"\xff{}", b'"text"'])
 def test_what_is_no_object_is_an_error_that_shows_it(data: bytes) -> None:
     with pytest.raises(MalformedReply, match="JSON"):
-        SseParser().feed(b"data: " + data + b"\n\n")
+        list(SseParser().feed(b"data: " + data + b"\n\n"))
