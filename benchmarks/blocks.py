@@ -1,4 +1,4 @@
-"""A warm block against the least that it could cost: `subprocess.run` of the same script, a bare fork of the same worker.
+"""A warm block against the least that it could cost: `subprocess.run` of the script, a bare fork of the same worker.
 
     python benchmarks/blocks.py [runs]
 
@@ -135,7 +135,7 @@ def main(runs: int) -> None:
             middle = cpu()
             show("python", *asyncio.run(python_blocks(runs, workspace)), target=1.5)
             print(
-                f"  CPU in all: bash rows {middle - begun:.2f} s, python rows {cpu() - middle:.2f} s for 2 x {runs} runs"
+                f"  CPU: bash rows {middle - begun:.2f} s, python rows {cpu() - middle:.2f} s for 2 x {runs} runs"
             )
 
 

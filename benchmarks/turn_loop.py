@@ -1,16 +1,18 @@
 """The CPU of a turn loop through a patched client, beside the raw client making the same model calls.
 
-Claims: 10 turns at most 0.35 of the raw client's CPU, 100 turns at most 0.06, and the cost of a turn flat within 50 % from
-turn 10 to turn 500; a call without any fence at most 1.05 of the raw client's.
+Claims: 10 turns at most 0.35 of the raw client's CPU, 100 turns at most 0.06, the cost of a turn flat within 50 % from
+turn 10 to turn 500, and a call without any fence at most 1.05 of the raw client's.
 
 Measured is the CPU of this process, all its threads (the scripted model runs in a process of its own); a turn runs one
-`bash` block whose processes are not counted. The raw client sends the very same messages with `create`. Both have made a call before.
+`bash` block whose processes are not counted. The raw client sends the very same messages with `create`. Both have made
+a call before.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import statistics
 import subprocess
@@ -65,7 +67,7 @@ def patched_turns(turns: int) -> tuple[float, float, list[dict[str, Any]], list[
             marks.append(time.process_time())
 
     with Server(turns + 2) as server, tempfile.TemporaryDirectory() as folder:
-        client = patch_openai_with_ptc(OpenAI(base_url=server.url, api_key="x"), cwd=folder, tools=[])
+        client: Any = patch_openai_with_ptc(OpenAI(base_url=server.url, api_key="x"), cwd=folder, tools=[])
         made: list[Any] = []
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Warm up."}], max_turns=2)
         marks.clear()
@@ -110,7 +112,7 @@ def no_fence(stream: bool, rounds: int) -> list[tuple[float, float]]:
         messages: Any = [{"role": "user", "content": "Hi."}]
 
         def first(client: OpenAI) -> None:
-            made = client.chat.completions.create(model="m", messages=messages, stream=stream)
+            made: Any = client.chat.completions.create(model="m", messages=messages, stream=stream)
             if stream:
                 for chunk in made:
                     if chunk.choices and chunk.choices[0].delta.content:
@@ -150,7 +152,7 @@ def main() -> None:
             f"{statistics.median(ratios):.3f}, least {min(ratios):.3f} (limit {limit})"
         )
     _, _, _, marks = patched_turns(500)
-    costs = [(later - earlier) * 1000 for earlier, later in zip(marks, marks[1:], strict=False)]
+    costs = [(later - earlier) * 1000 for earlier, later in itertools.pairwise(marks)]
     early, late = statistics.median(costs[5:35]), statistics.median(costs[-60:])
     print(
         f"CPU a turn: {early:.2f} ms about turn 20, {late:.2f} ms about turn 470, ratio {late / early:.2f} (limit 1.5)"

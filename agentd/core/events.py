@@ -18,7 +18,7 @@ Status = Literal["completed", "failed", "cancelled", "max_turns"]
 class TurnStarted:
     """A turn has begun; `api` is the wire dialect."""
 
-    type: ClassVar[str] = "turn.started"
+    type: ClassVar[Literal["turn.started"]] = "turn.started"
     model: str
     api: str
 
@@ -27,7 +27,7 @@ class TurnStarted:
 class TextDelta:
     """A piece of the assistant's visible text. Need not be stored: `Message` repeats it."""
 
-    type: ClassVar[str] = "text.delta"
+    type: ClassVar[Literal["text.delta"]] = "text.delta"
     text: str
 
 
@@ -35,7 +35,7 @@ class TextDelta:
 class ReasoningDelta:
     """A piece of the model's reasoning, as far as its API shows it. Need not be stored."""
 
-    type: ClassVar[str] = "reasoning.delta"
+    type: ClassVar[Literal["reasoning.delta"]] = "reasoning.delta"
     text: str
 
 
@@ -43,7 +43,7 @@ class ReasoningDelta:
 class Message:
     """One whole message of the transcript: the assistant's, or the results that were sent back to it."""
 
-    type: ClassVar[str] = "message"
+    type: ClassVar[Literal["message"]] = "message"
     role: str
     text: str
 
@@ -52,7 +52,7 @@ class Message:
 class CodeStarted:
     """A block of the model's code has been handed to the executor. `path` is set when `kind` is `create`."""
 
-    type: ClassVar[str] = "code.started"
+    type: ClassVar[Literal["code.started"]] = "code.started"
     id: str
     kind: str
     code: str
@@ -63,7 +63,7 @@ class CodeStarted:
 class CodeOutput:
     """A piece of a block's live output. Need not be stored: `CodeFinished` repeats it within the budget."""
 
-    type: ClassVar[str] = "code.output"
+    type: ClassVar[Literal["code.output"]] = "code.output"
     id: str
     text: str
 
@@ -72,7 +72,7 @@ class CodeOutput:
 class CodeFinished:
     """A block has ended. `reason` says why when it did not simply exit; `duration` is in seconds."""
 
-    type: ClassVar[str] = "code.finished"
+    type: ClassVar[Literal["code.finished"]] = "code.finished"
     id: str
     exit_code: int
     output: str
@@ -85,7 +85,7 @@ class CodeFinished:
 class ToolStarted:
     """Code called a tool; `block` is the id of the block that did."""
 
-    type: ClassVar[str] = "tool.started"
+    type: ClassVar[Literal["tool.started"]] = "tool.started"
     id: str
     block: str
     tool: str
@@ -96,7 +96,7 @@ class ToolStarted:
 class ToolFinished:
     """A tool call ended; `result` is the start of its JSON answer, `duration` in seconds."""
 
-    type: ClassVar[str] = "tool.finished"
+    type: ClassVar[Literal["tool.finished"]] = "tool.finished"
     id: str
     ok: bool
     result: str
@@ -107,7 +107,7 @@ class ToolFinished:
 class FileChanged:
     """A block created or replaced a file; `path` is relative to the workspace."""
 
-    type: ClassVar[str] = "file.changed"
+    type: ClassVar[Literal["file.changed"]] = "file.changed"
     path: str
     size: int
 
@@ -116,7 +116,7 @@ class FileChanged:
 class Usage:
     """Tokens of one model call; `estimated` when the call was cut and its own figures never came."""
 
-    type: ClassVar[str] = "usage"
+    type: ClassVar[Literal["usage"]] = "usage"
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
@@ -128,7 +128,7 @@ class Usage:
 class TurnEnded:
     """The one terminal event of a turn; `stop_reason` is the model API's own word where there is one."""
 
-    type: ClassVar[str] = "turn.ended"
+    type: ClassVar[Literal["turn.ended"]] = "turn.ended"
     status: Status
     stop_reason: str = ""
 
@@ -137,7 +137,7 @@ class TurnEnded:
 class ErrorRaised:
     """An error ended the turn; `message` is for people."""
 
-    type: ClassVar[str] = "error"
+    type: ClassVar[Literal["error"]] = "error"
     kind: str
     message: str
 

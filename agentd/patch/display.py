@@ -14,7 +14,7 @@ from agentd.core.errors import NotPatched
 class TextDelta:
     """A piece of what the model says to the user; code is never in it."""
 
-    type: ClassVar[str] = "text_delta"
+    type: ClassVar[Literal["text_delta"]] = "text_delta"
     text: str
 
 
@@ -22,7 +22,7 @@ class TextDelta:
 class ReasoningDelta:
     """A piece of the model's reasoning, as far as its API shows it."""
 
-    type: ClassVar[str] = "reasoning_delta"
+    type: ClassVar[Literal["reasoning_delta"]] = "reasoning_delta"
     text: str
 
 
@@ -30,7 +30,7 @@ class ReasoningDelta:
 class CodeStarted:
     """A block has started to run; `id` is that of its `CodeOutput`s and its `CodeExecution`."""
 
-    type: ClassVar[str] = "code_started"
+    type: ClassVar[Literal["code_started"]] = "code_started"
     id: str
     kind: str
     code: str
@@ -40,7 +40,7 @@ class CodeStarted:
 class CodeOutput:
     """A piece of a running block's output, as it comes."""
 
-    type: ClassVar[str] = "code_output"
+    type: ClassVar[Literal["code_output"]] = "code_output"
     id: str
     text: str
 
@@ -49,7 +49,7 @@ class CodeOutput:
 class ToolCall:
     """Code has called a tool; `result` is the start of its JSON answer, `duration` in seconds."""
 
-    type: ClassVar[str] = "tool_call"
+    type: ClassVar[Literal["tool_call"]] = "tool_call"
     tool: str
     arguments: str
     result: str
@@ -64,7 +64,7 @@ class CodeExecution:
     `status` is `failed` when the exit code is not 0, when the block was stopped, and when it was not run at all.
     """
 
-    type: ClassVar[str] = "code_execution"
+    type: ClassVar[Literal["code_execution"]] = "code_execution"
     code: str
     output: str
     status: Literal["completed", "failed"]
@@ -78,7 +78,7 @@ class CodeExecution:
 class TurnEnd:
     """The end of the call, once. `status` is `completed`, `failed`, `cancelled` or `max_turns`."""
 
-    type: ClassVar[str] = "turn_end"
+    type: ClassVar[Literal["turn_end"]] = "turn_end"
     status: str
     input_tokens: int = 0
     output_tokens: int = 0

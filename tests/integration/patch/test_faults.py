@@ -143,8 +143,7 @@ async def test_a_cancelled_call_ends_its_code(workspace: Path) -> None:
         async with AsyncOpenAI(base_url=server.base_url, api_key="x") as client:
             patch_openai_with_ptc(client, cwd=workspace)
             call = asyncio.create_task(client.responses.create(model="m", input="x"))
-            while not processes_with("61.7313"):
-                await asyncio.sleep(0.02)
+            await asyncio.to_thread(until_there, "61.7313")
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
@@ -187,7 +186,7 @@ def test_a_block_starts_while_the_model_goes_on(workspace: Path) -> None:
 
 
 def test_wrong_options_say_what_is_right(workspace: Path) -> None:
-    client = OpenAI(base_url="http://127.0.0.1:9", api_key="x")
+    client: Any = OpenAI(base_url="http://127.0.0.1:9", api_key="x")
     with pytest.raises(OptionError, match="OpenAI"):
         patch_openai_with_ptc(object())
     with pytest.raises(OptionError, match="max_turns"):

@@ -228,7 +228,7 @@ def test_two_clients_are_apart(tmp_path: Path) -> None:
         for name in ("one", "two"):
             client = OpenAI(base_url=server.base_url, api_key="scripted")
             patch_openai_with_ptc(client, cwd=tmp_path / name)
-            response = client.responses.create(model="m", input="x")
+            response: Any = client.responses.create(model="m", input="x")
             assert response.output[1].outputs[0].logs == f"{tmp_path / name}\nnone\n"
             unpatch_openai(client).close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,9 +23,9 @@ def stream_of(objects: list[dict[str, object]], end: str, ascii_only: bool) -> b
     return "".join(parts).encode()
 
 
-def parse(chunks: list[bytes]) -> list[dict[str, object]]:
+def parse(chunks: list[bytes]) -> list[Any]:
     parser = SseParser()
-    found: list[dict[str, object]] = []
+    found: list[Any] = []
     for chunk in chunks:
         found += parser.feed(chunk)
     return [*found, *parser.close()]

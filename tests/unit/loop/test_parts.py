@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +25,8 @@ JSON = st.recursive(
 )
 
 
-def block(output: str, **how: object) -> Block:
-    return Block("ci_1", "bash:execute", "ls\n", "```bash:execute\nls\n```\n", ActionResult(0, output, 0.5, **how))  # type: ignore[arg-type]
+def block(output: str, **how: Any) -> Block:
+    return Block("ci_1", "bash:execute", "ls\n", "```bash:execute\nls\n```\n", ActionResult(0, output, 0.5, **how))
 
 
 @given(st.lists(OUTPUT, min_size=1, max_size=4))
@@ -81,13 +82,19 @@ def test_our_items_fold_back_to_what_was_said_and_told() -> None:
 
 def test_a_code_item_that_lost_our_mark_still_folds() -> None:
     item = {name: value for name, value in code_item(block("out\n")).items() if name != "agentd"}
-    folded = fold([item])
+    folded: list[Any] = fold([item])
     assert folded[0] == {"role": "assistant", "content": "```bash:execute\nls\n```\n"}
     assert folded[1]["role"] == "user" and "out" in folded[1]["content"]
 
 
 def test_items_of_others_are_left_alone() -> None:
-    theirs = {"type": "code_interpreter_call", "id": "x", "container_id": "cntr_1", "code": "1", "status": "completed"}
+    theirs: Any = {
+        "type": "code_interpreter_call",
+        "id": "x",
+        "container_id": "cntr_1",
+        "code": "1",
+        "status": "completed",
+    }
     assert fold([theirs, "text", 5]) == [theirs, "text", 5]
 
 
