@@ -7,6 +7,8 @@ import unicodedata
 from dataclasses import dataclass, field
 
 LANGUAGES = {"bash": "bash", "sh": "bash", "python": "python", "py": "python"}
+# Only so many words of an opening line are looked at in search of an action.
+MOST_WORDS = 4
 ALLOWED = (
     "a block that runs starts with bash:execute, sh:execute, python:execute or py:execute, "
     "one that writes a file with PATH:create; all in lower case"
@@ -14,13 +16,14 @@ ALLOWED = (
 _OURS = frozenset(("execute", "create"))
 # What models write when they mean one of ours. Anything else after a colon is taken for a title, as in `rust:main.rs`.
 _VERBS = frozenset(
-    ("append", "delete", "edit", "eval", "exec", "executed", "executes", "overwrite", "read", "run", "running", "save")
-    + ("update", "write")
+    {"append", "delete", "edit", "eval", "exec", "executed", "executes"}
+    | {"overwrite", "read", "run", "running", "save", "update", "write"}
 )
 _WORD = re.compile(r"[A-Za-z]+")
 _MANGLED = re.compile(r":(?:execute|create)(?=[:,;{(\[=])", re.IGNORECASE)
 _OPTION = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=(.*)", re.DOTALL)
-_SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?")
+_SECONDS = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,6})?")
+_MOST_SECONDS = 86_400
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z]:[\\/]|file:|data:", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"[/\\]|~[^/]*/|~\Z")
 
@@ -46,15 +49,15 @@ def read_info(info: str) -> Header | None:
       run (`python:foo`): refused.
 
     Everything else with a colon in it is text, because people title their snippets: `rust:main.rs`, `diff:foo.py`,
-    `js:line-numbers`, `c++:title`, `http://x`. As second word `NAME:execute` or `PATH:create` is refused too: it shows
-    that an action was meant (`my notes.txt:create`).
+    `js:line-numbers`, `c++:title`, `http://x`. As second to fourth word `NAME:execute` or `PATH:create` is refused
+    too: it shows that an action was meant (`my notes.txt:create`).
     """
     words = info.split()
     if not words:
         return None
     header = read_word(words[0])
     if header is None:
-        return _misplaced(words)
+        return _misplaced(words[:MOST_WORDS])
     if header.reason:
         return header
     options, problem = _options(words[1:])
@@ -138,8 +141,8 @@ def _options_problem(kind: str, options: dict[str, str]) -> str:
     for key, value in options.items():
         if key not in allowed:
             return f"the option {key} is not known here (possible: {', '.join(allowed) or 'none'})"
-        if key == "timeout" and not (_SECONDS.fullmatch(value) and float(value) > 0):
-            return f"timeout={value} is not a number of seconds above 0"
-        if key == "state" and value not in ("session", "fresh"):
+        if key == "timeout" and not (_SECONDS.fullmatch(value) and 0 < float(value) <= _MOST_SECONDS):
+            return f"timeout={value} is not a number of seconds between 0 and {_MOST_SECONDS}"
+        if key == "state" and value != "session":
             return f"state={value} is not known: state=session keeps one namespace for the session"
     return ""

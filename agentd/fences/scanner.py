@@ -118,9 +118,8 @@ class Scanner:
         self._tape = None
         if self._carry or self._over:
             return
-        if self._in_code_line:
-            self._tape = self._body
-        elif self._mode == self._read_invoke and self._invoke.streams and self._out.kind is Code:
+        in_value = self._mode == self._read_invoke and self._invoke.streams and self._out.kind is Code
+        if self._in_code_line or in_value:
             self._tape = self._body
         elif self._line and self._mode == self._text and not self._out.in_group:
             self._tape = self._line
@@ -178,7 +177,7 @@ class Scanner:
                 if fence is None:
                     return None
                 self._fence = fence
-                self._wrapped = look.kind is Kind.WRAPPED_INVOKE
+                self._wrapped = self._wrapped or look.kind is Kind.WRAPPED_INVOKE
                 return self._open_invoke(self._line_at, look.at)
             case Kind.WRAPPER_END if self._wrapped and not text[at : look.start].strip():
                 return self._end_wrapper(look.at)
@@ -221,7 +220,7 @@ class Scanner:
         line = self._take_line()
         self._to_text()
         fence = self._outline.line(line)
-        header = read_info(fence.info) if fence and fence.place != "quote" else None
+        header = read_info(fence.info) if fence else None
         if fence is None or header is None:
             self._out.show(line + line_end)
             return

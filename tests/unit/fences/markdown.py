@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -26,13 +27,32 @@ OPENINGS = [
     "```bash:execute`",
     "```BASH:EXECUTE",
     "```bash:execute state=session",
+    "``` one two:execute",
+    "``` one two three four five six seven eight nine ten eleven:execute",
 ]
 FENCES = ["```", "````", "```  ", "``````", "~~~", "~~~~\t", "```text", "~~~ text", "``` `", "```~~~", "``", "``` x"]
 WORDS = ["text", "text", "echo 1", "# x", "#x", "a\\", "\\```", "`code", "\0", "\u2028", "\x0b", "\xa0", "x\ty", ":"]
 RULES = ["***", "---", "- - -", "===", "=", "-", "_ _ _", "--- x", "**", "+"]
 HTML = [
     *["<div>", "</div>", "<!--", "-->", "<!-- x -->", "<pre>", "</pre>", "<script x", "</script>", "<?", "?>"],
-    *["<!X", "<![CDATA[", "]]>", "<span>", "<a b='c'>", "<a b='", "</x>", "<x>y", "<http://x.y>", "<", "<b", "<hr/>"],
+    *[
+        "<!X",
+        "<![CDATA[",
+        "]]>",
+        "<span>",
+        "<a b='c'>",
+        "<a b='",
+        "</x>",
+        "<x>y",
+        "<textarea",
+        "</textarea>",
+        "<style>",
+        "</STYLE>",
+        "<http://x.y>",
+        "<",
+        "<b",
+        "<hr/>",
+    ],
 ]
 LINKS = [
     *[
@@ -84,14 +104,23 @@ _PREFIX = st.one_of(
 _ENDS = st.sampled_from(["\n"] * 12 + ["\r\n", "\n\n", "\r"])
 
 
-def _message(markup: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    lines = st.lists(st.tuples(_PREFIX, st.one_of(markup, st.just("")), _ENDS).map("".join), max_size=14)
-    return st.tuples(lines.map("".join), st.one_of(st.just(""), _PREFIX, markup)).map("".join)
+_DEEP = st.lists(st.sampled_from(["> ", ">", "- ", "- ", "1. ", "  ", "\t"]), min_size=5, max_size=25).map("".join)
+
+
+def _message(markup: st.SearchStrategy[str], prefix: st.SearchStrategy[str] = _PREFIX) -> st.SearchStrategy[str]:
+    lines = st.lists(st.tuples(prefix, st.one_of(markup, st.just("")), _ENDS).map("".join), max_size=14)
+    return st.tuples(lines.map("".join), st.one_of(st.just(""), prefix, markup)).map("".join)
 
 
 MARKDOWN = _message(_MARKUP)
 # The same without those that open an action: there is no cut, so all of it counts.
 QUIET = _message(st.one_of(*map(st.sampled_from, (FENCES, WORDS, RULES, HTML, LINKS))))
+# Quotes and lists in each other, deeper than markdown-it looks.
+DEEP = _message(_MARKUP, st.one_of(_DEEP, _PREFIX))
+TABS = _message(
+    st.sampled_from(["```", "``` x", "~~~", "x", "- x", "<!--", "-->"]),
+    st.lists(st.sampled_from([">", ">", "\t", "\t", " ", "-", "- ", "1."]), max_size=6).map("".join),
+)
 # Invokes, which markdown-it does not know, and any characters at all.
 ANYTHING = _message(st.one_of(_MARKUP, st.sampled_from(INVOKES), st.text(max_size=6)))
 CHARACTERS = st.text(
@@ -101,7 +130,7 @@ CHARACTERS = st.text(
 
 @dataclass(frozen=True)
 class Found:
-    """A code fence that markdown-it finds: `line` is its first, `content` as there."""
+    """A code fence that markdown-it finds: `line` is its first, `closed` only right at the top level."""
 
     line: int
     start: int
@@ -130,8 +159,8 @@ def fences_of(text: str) -> list[Found]:
 def _found(token: Token, lines: list[tuple[int, str]]) -> Found:
     assert token.map is not None
     first, after = token.map
-    last = lines[min(after, len(lines)) - 1][1].strip(" \t>")
-    closed = after - first > 1 and re.fullmatch(rf"{token.markup}[`~]*[ \t]*", last) is not None
+    last = lines[min(after, len(lines)) - 1][1]
+    closed = after - first > 1 and re.fullmatch(rf" {{0,3}}{token.markup}{token.markup[0]}*[ \t]*", last) is not None
     end = lines[min(after, len(lines) - 1)][0]
     return Found(first, lines[first][0], end, token.info, token.content, token.level, closed)
 
@@ -163,4 +192,4 @@ def scan_chunks(chunks: list[str]) -> list[Piece]:
 
 def split(text: str, cuts: list[int]) -> list[str]:
     places = sorted({cut % (len(text) + 1) for cut in cuts} | {0, len(text)})
-    return [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [text[a:b] for a, b in itertools.pairwise(places)]
