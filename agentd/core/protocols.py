@@ -106,10 +106,12 @@ class Model(Protocol):
 class Actions(Protocol):
     """The blocks of one message: run in order, each as soon as those before it have ended, away from the caller.
 
-    A refusal takes its place in the order and ends at once.
+    A refusal takes its place in the order and ends at once. `prepare` says that an action is on its way.
     `take` gives what has happened so far without waiting; `wait` what happens next, and `[]` when all that was
     submitted has ended.
     """
+
+    def prepare(self) -> None: ...
 
     def submit(self, action: Action | Refusal) -> None: ...
 

@@ -7,6 +7,7 @@ blocking parts drives it to its end without an event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
@@ -25,11 +26,12 @@ from agentd.core.events import (
     TurnStarted,
 )
 from agentd.core.protocols import Actions, Model, ModelRequest, Store
-from agentd.loop.fenced import MAX_BLOCKS, FencedMessage, Outcome
+from agentd.loop.fenced import MAX_BLOCKS, Coming, FencedMessage, Outcome
 from agentd.loop.results import feedback
 from agentd.loop.wire import Block, Dialect, Ending, Frame, Passed, Round, Said, Thought
 
 Item = Event | Frame
+_log = logging.getLogger("agentd.loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ class Log:
     def show(self, event: Event) -> Event:
         """Show an event that need not be stored to the observer and return it."""
         if self._observe is not None:
-            self._observe(event)
+            try:
+                self._observe(event)
+            except Exception:  # noqa: BLE001 - a turn does not fail because somebody who watches it does
+                _log.exception("an observer failed on %s", event.type)
         return event
 
 
@@ -90,6 +95,7 @@ class Engine:
         self._actions: Actions | None = None
         self.status: Status | None = None
         self.model_calls = 0
+        self._stop_reason = ""
 
     async def run(self) -> AsyncGenerator[Item]:
         started = await self._log.commit(TurnStarted(self._dialect.model, self._dialect.api))
@@ -99,7 +105,7 @@ class Engine:
             status = self.status or "completed"
             for frame in self._dialect.finish(status):
                 yield frame
-            yield await self._log.commit(TurnEnded(status))
+            yield await self._log.commit(TurnEnded(status, self._stop_reason))
         except (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt):
             await self._abandon("cancelled")
             raise
@@ -178,7 +184,10 @@ class Engine:
                 continue
             if self._actions is None:
                 self._actions = self._new_actions()
-            self._actions.submit(outcome)
+            if isinstance(outcome, Coming):
+                self._actions.prepare()
+            else:
+                self._actions.submit(outcome)
 
     async def _happened(self, event: Event) -> Event:
         if isinstance(event, CodeFinished):
@@ -197,6 +206,7 @@ class Engine:
                 for event in events:
                     yield await self._happened(event)
         self._actions = None
+        self._stop_reason = ending.stop_reason
         blocks: list[Block] = self._message.settle()
         for block in blocks:
             for frame in self._dialect.code_frames(block):

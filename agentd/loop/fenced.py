@@ -6,13 +6,19 @@ from collections.abc import Callable, Iterable
 
 from agentd.core.actions import Action, Kind, Refusal
 from agentd.fences import Block as FenceBlock
-from agentd.fences import Cut, Piece, Refused, Scanner, Text
+from agentd.fences import Cut, Opened, Piece, Refused, Scanner, Text
 from agentd.loop.wire import Block
 
 MAX_BLOCKS = 50
 _OPTIONS = {"timeout", "state"}
 
-Outcome = str | Action | Refusal
+
+class Coming:
+    """The opening of a block is complete: its code is being written."""
+
+
+COMING = Coming()
+Outcome = str | Action | Refusal | Coming
 
 
 class FencedMessage:
@@ -69,6 +75,8 @@ class FencedMessage:
                     outcomes.append(piece.text)
             elif isinstance(piece, FenceBlock | Refused):
                 outcomes.append(self._block(piece))
+            elif isinstance(piece, Opened) and piece.kind:
+                outcomes.append(COMING)
             elif isinstance(piece, Cut):
                 self._cut(piece.at)
         return outcomes

@@ -86,16 +86,22 @@ class LoopMailbox:
 class ActionQueue:
     """Runs what is submitted, one after the other, and tells of it through a mailbox.
 
-    `run` performs one action and emits all its events, `CodeFinished` last.
+    `run` performs one action and emits all its events, `CodeFinished` last. `prepare` makes ready for one.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, run: RunAction, mailbox: Mailbox) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, run: RunAction, mailbox: Mailbox, prepare: Callable[[], object]
+    ) -> None:
         self._loop = loop
         self._run = run
+        self._prepare = prepare
         self._mailbox = mailbox
         self._unfinished = 0
         self._todo: deque[Action | Refusal] = deque()
         self._task: asyncio.Task[None] | None = None
+
+    def prepare(self) -> None:
+        self._loop.call_soon_threadsafe(self._prepare)
 
     def submit(self, action: Action | Refusal) -> None:
         self._unfinished += 1

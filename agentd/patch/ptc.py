@@ -32,10 +32,10 @@ def patch_openai_with_ptc(
     `.stream`, the raw forms, and clients derived by `with_options`. A client that is patched already stays as it is.
 
     `cwd` is the workspace, made if it is missing; by default the executor's, else the process's working directory.
-    `executor` is an executor or the name of one: `"local"` runs code on this machine as the current user, with no
-    isolation. `tools` are the functions that the code may call, by default all that are decorated with `@tool`.
-    `mcp_servers` are connected at the first call and offered at every one. `max_turns` is the number of model calls
-    that one call may make, `timeout` how many seconds a block may run.
+    `executor` is an executor, which stays the caller's to close, or the name of one: `"local"` runs code on this
+    machine as the current user, with no isolation. `tools` are the functions that the code may call, by default all
+    that are decorated with `@tool`. `mcp_servers` are connected at the first call and offered at every one.
+    `max_turns` is the number of model calls that one call may make, `timeout` how many seconds a block may run.
     """
     target: Any = client
     for name in ("responses", "chat", "post", "__dict__"):
@@ -45,7 +45,11 @@ def patch_openai_with_ptc(
         return client
     CallOptions(max_turns=max_turns, mcp_servers=mcp_servers)
     runtime = Runtime(
-        _executor(executor, cwd, timeout), tools=tools, mcp_servers=list(mcp_servers), max_turns=max_turns
+        _executor(executor, cwd, timeout),
+        tools=tools,
+        mcp_servers=list(mcp_servers),
+        max_turns=max_turns,
+        owned=isinstance(executor, str),
     )
     apply(target, runtime)
     return client
@@ -65,6 +69,8 @@ def unpatch_openai(client: Client) -> Client:
 
 def _executor(given: str | Executor, cwd: str | PathLike[str] | None, timeout: float) -> Executor:
     if not isinstance(given, str):
+        if cwd is not None and Path(cwd).resolve() != Path(given.workspace_dir).resolve():
+            raise OptionError(f"cwd is {cwd}, but the executor works in {given.workspace_dir}; leave one of them out")
         return given
     from agentd.executors import create
 

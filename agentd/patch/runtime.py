@@ -53,11 +53,12 @@ class Prepared:
         session = call.session or new_id("session")
         store: Store = runtime.store if call.session else MemoryStore()
         log = Log(store, session, new_id("turn"), call.on_event)
-        perform = partial(runtime.perform, self.toolset, call.session or _DEFAULT_SESSION)
+        shell = call.session or _DEFAULT_SESSION
+        perform = partial(runtime.perform, self.toolset, shell)
 
         def new_actions() -> ActionQueue:
             mailbox = BlockingMailbox() if caller is None else LoopMailbox(caller)
-            return ActionQueue(background_loop(), perform, mailbox)
+            return ActionQueue(background_loop(), perform, mailbox, partial(runtime.warm, shell))
 
         limits = Limits(call.max_turns or runtime.max_turns)
         engine = Engine(dialect, model, new_actions, partial(new_id, "ci"), log, limits, stream)
@@ -65,7 +66,10 @@ class Prepared:
 
 
 class Runtime:
-    """Shared by a patched client and all clients derived from it; closed when the last of them is gone."""
+    """Shared by a patched client and all clients derived from it; closed when the last of them is gone.
+
+    An executor that is not `owned` belongs to the caller: its shells are closed, it is not.
+    """
 
     def __init__(
         self,
@@ -74,8 +78,10 @@ class Runtime:
         tools: Sequence[object] | None,
         mcp_servers: Sequence[object],
         max_turns: int,
+        owned: bool,
     ) -> None:
         self.executor = executor
+        self._owned = owned
         self.max_turns = max_turns
         self.store = MemoryStore()
         self.response_ids = ResponseIds()
@@ -141,12 +147,16 @@ class Runtime:
             emit(FileChanged(action.path, len(action.code.encode(errors="replace"))))
         emit(CodeFinished(action.id, result.exit_code, result.output, result.duration, result.reason, result.spill))
 
-    async def _shell(self, session: str) -> Shell:
+    def warm(self, session: str) -> asyncio.Task[Shell]:
+        """Begin to open a session's shell on the background loop, if it is not open."""
         opening = self._shells.get(session)
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
             opening = asyncio.get_running_loop().create_task(self.executor.open(session))
             self._shells[session] = opening
-        return await asyncio.shield(opening)
+        return opening
+
+    async def _shell(self, session: str) -> Shell:
+        return await asyncio.shield(self.warm(session))
 
     def _check(self) -> None:
         if self._closed:
@@ -161,7 +171,8 @@ class Runtime:
             if opening.done() and not opening.cancelled() and opening.exception() is None:
                 await opening.result().close()
         self._shells.clear()
-        await self.executor.aclose()
+        if self._owned:
+            await self.executor.aclose()
 
     def close_now(self) -> Future[None] | None:
         """Begin to close at the end of the process."""
