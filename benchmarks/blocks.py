@@ -134,9 +134,7 @@ def main(runs: int) -> None:
             show("bash", *asyncio.run(bash_blocks(runs, workspace)), target=1.2)
             middle = cpu()
             show("python", *asyncio.run(python_blocks(runs, workspace)), target=1.5)
-            print(
-                f"  CPU: bash rows {middle - begun:.2f} s, python rows {cpu() - middle:.2f} s for 2 x {runs} runs"
-            )
+            print(f"  CPU: bash rows {middle - begun:.2f} s, python rows {cpu() - middle:.2f} s for 2 x {runs} runs")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from agentd.core.ids import new_id
@@ -27,7 +26,6 @@ class _Parent:
     version: int
 
 
-@cache
 def _parent(controller: str) -> _Parent | None:
     """Return where a group with this controller can be made."""
     for parent in _candidates(controller):
@@ -72,6 +70,11 @@ def _inside(point: str, root: str, path: str) -> Path:
     return Path(point) / path.lstrip("/")
 
 
+def membership(controller: str) -> Path | None:
+    """Return the group with this controller that this process is in."""
+    return next((parent.folder for parent in _candidates(controller)), None)
+
+
 def available(controller: str) -> bool:
     """Say whether groups with this controller can be made here."""
     return _parent(controller) is not None
@@ -101,6 +104,12 @@ class Group:
             folder.mkdir()
             self._folders.append(folder)
         (folder / _FILES[controller][parent.version - 1]).write_text(str(value))
+
+    @property
+    def census(self) -> str:
+        """The file that tells how many processes and threads are in the group; empty when nobody counts."""
+        counts = (folder / "pids.current" for folder in self._folders)
+        return next((str(file) for file in counts if file.exists()), "")
 
     def add(self, pid: int) -> None:
         """Move a process into the group; what it starts from then on is in it too."""

@@ -40,7 +40,6 @@ class Enforcement:
     report: dict[str, str]
     group: dict[str, int]
     rlimits: dict[str, int]
-    watch: bool
     cpu: int
 
 
@@ -65,7 +64,7 @@ def enforce(limits: Limits) -> Enforcement:
     if limits.cpu is not None:
         _check_hard("cpu", "RLIMIT_CPU", limits.cpu)
         report["cpu"] = "rlimit"
-    return Enforcement(report, group, rlimits, report.get("processes") == "watched", limits.cpu or 0)
+    return Enforcement(report, group, rlimits, limits.cpu or 0)
 
 
 def _check_hard(name: str, rlimit: str, value: int) -> None:

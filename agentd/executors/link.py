@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -60,6 +61,11 @@ def _with_room_for_runner(limits: Mapping[str, int]) -> dict[str, int]:
     return {name: value + RUNNER_PROCESSES if name == "processes" else value for name, value in limits.items()}
 
 
+def _remove(group: Group, owner: int) -> None:
+    if os.getpid() == owner:  # and not a child that was forked from it
+        group.remove()
+
+
 class Link:
     """One running runner. Everything here happens on one event loop."""
 
@@ -82,7 +88,7 @@ class Link:
         self._count = 0
         self._group = Group(_with_room_for_runner(enforcement.group))
         self._sock, theirs = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the runner
         with theirs:
             try:
                 self._process = self._start(workspace, env, theirs)
@@ -91,10 +97,12 @@ class Link:
                 self._sock.close()
                 self._stderr.close()
                 raise ExecutorUnavailable(f"the runner cannot be started: {error}") from error
+        # Whoever forgets to close leaves no group behind: the processes go by themselves when the socket does.
+        weakref.finalize(self, _remove, self._group, os.getpid())
         self._sock.setblocking(False)
         self._fd = self._sock.fileno()
         self.loop.add_reader(self._fd, self._on_readable)
-        self.send({"op": "hello", "env": dict(env), **hello})
+        self.send({"op": "hello", "env": dict(env), "census": self._group.census, **hello})
 
     def _start(self, workspace: Path, env: Mapping[str, str], sock: socket.socket) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -219,7 +227,7 @@ class Link:
             return
         try:
             pending.on_output(text)
-        except Exception as error:  # the caller's own code: it gets its error back from `run`
+        except Exception as error:  # noqa: BLE001  # the caller's own code: it gets its error back from `run`
             pending.future.set_exception(error)
             self.kill(pending, "cancelled")
 

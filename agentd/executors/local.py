@@ -106,7 +106,6 @@ class LocalExecutor:
             "spill_cap": min(SPILL_CAP, self.limits.file_size or SPILL_CAP),
             "live_cap": LIVE_CAP,
             "processes": self.limits.processes or 0,
-            "watch": self._enforcement.watch,
             "cpu": self._enforcement.cpu,
             "rlimits": self._enforcement.rlimits,
             "score": "memory" in self._enforcement.group,
@@ -150,8 +149,13 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Do what `aclose` does, from a place that has no event loop."""
+        link = self._link
+        elsewhere = link is not None and link.loop.is_running() and link.loop is not _current_loop()
+        if link is not None and elsewhere:
+            asyncio.run_coroutine_threadsafe(self.aclose(), link.loop).result(3 * PATIENCE)
+            return
         self._closed = True
-        link, self._link = self._link, None
+        self._link = None
         if link is not None:
             link.close()
 
@@ -258,6 +262,13 @@ class LocalShell:
         link = self._executor.forget(self._session)
         if link is not None and link.loop is asyncio.get_running_loop():
             await link.close_shell(self._session)
+
+
+def _current_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _create(workspace: Path, action: Action) -> tuple[int, str, str]:

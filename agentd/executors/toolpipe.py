@@ -136,7 +136,7 @@ class ToolPipe:
     def _ask(self, request: bytes) -> bytes:
         try:
             return self._door.call(request)
-        except Exception as error:  # a rim: whatever a tool does, its caller gets an answer
+        except Exception as error:  # noqa: BLE001  # a rim: whatever a tool does, its caller gets an answer
             return json.dumps({"ok": False, "error": f"{type(error).__name__}: {error}"}).encode()
 
     def _send(self, data: bytes) -> None:

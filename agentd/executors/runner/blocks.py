@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
 
 from . import bash, python
 from .bindings import Bindings
 from .loop import Loop
 from .output import Output
-from .processes import descendants, kill_below, shell_of, tag_of, tag_on, wear
+from .processes import shell_of, tag_of, wear
 from .state import Block, Settings, Shell, lasting
+from .watch import Watch
 from .wire import BINDINGS_KEPT, Header
 from .workers import Workers
 
@@ -21,7 +21,6 @@ LIVE_FIRST = 0.002  # a block that ends within this has its output and its end t
 LIVE_PIECE = 1 << 16
 PIECE = 1 << 16
 LAST_PIECES = 32
-WATCH_EVERY = 0.1
 EXIT_CODES = {"timeout": 124, "cancelled": 137}
 
 
@@ -42,7 +41,7 @@ class Blocks:
         self.by_pid: dict[int, Block] = {}
         self._workers = Workers(self)
         self.bindings: dict[str, tuple[Bindings, str]] = {}
-        self._watch_at: float | None = None
+        self._watch = Watch(self._guard, settings, self.active, self._workers.tags)
         self._shell_count = 0
 
     def bind(self, digest: str, source: str) -> None:
@@ -63,24 +62,18 @@ class Blocks:
         self.active[block.id] = block
         begin = self._start_bash if block.kind == "bash" else self._workers.start
         try:
+            self._watch.before(block)
             self._enter_directory(block)
             try:
                 begin(block)
             except BlockingIOError:
-                self._make_room(block)
+                self._watch.make_room(block)
                 begin(block)
         except OSError as error:
             block.close_fds()
             block.output.add(f"[the block could not be started: {_explain(error)}]\n".encode())
             self.finish(block, 126)
-        if self._settings.watch and self._watch_at is None:
-            self._watch_at = time.monotonic() + WATCH_EVERY
-
-    def _make_room(self, block: Block) -> None:
-        """Kill what ended blocks have left running: it holds all the processes that are allowed."""
-        busy = {other.tag for other in self.active.values()} | self._workers.tags()
-        if self._kill(lambda tag: tag not in busy):
-            block.notes.append("[what earlier blocks had left running was killed: no more processes were allowed]\n")
+        self._watch.begin(time.monotonic())
 
     def kill(self, number: int, why: str) -> None:
         """End a block and all that it has started."""
@@ -93,7 +86,7 @@ class Blocks:
             return
         block.deadline = float("inf")
         # Without a mark is only what has taken it off.
-        self._kill(lambda tag: tag in (block.tag, 0))
+        self._watch.kill(lambda tag: tag in (block.tag, 0))
 
     def close(self, name: str) -> None:
         """End all blocks of a shell, its lasting process, and what its earlier blocks have left behind."""
@@ -106,15 +99,15 @@ class Blocks:
             if self._workers.withdraw(block):
                 self.finish(block, EXIT_CODES["cancelled"])
         if shell.blocks:
-            self._kill(lambda tag: shell_of(tag) == shell.number)
+            self._watch.kill(lambda tag: shell_of(tag) == shell.number)
 
     def due(self) -> float | None:
         """Return when `tick` has something to do."""
         times = [block.deadline for block in self.active.values() if block.deadline < float("inf")]
         if not self.loop.congested:
             times += [block.output.shown_at + LIVE_EVERY for block in self.active.values() if block.output.live]
-        if self._watch_at is not None:
-            times.append(self._watch_at)
+        if self._watch.due is not None:
+            times.append(self._watch.due)
         return min(times, default=None)
 
     def tick(self, now: float) -> None:
@@ -124,8 +117,8 @@ class Blocks:
                 self.kill(block.id, "timeout")
             elif block.output.live and now >= block.output.shown_at + LIVE_EVERY:
                 self._show(block, now)
-        if self._watch_at is not None and now >= self._watch_at:
-            self._count(now)
+        if self._watch.due is not None and now >= self._watch.due:
+            self._watch.look(now)
 
     def idle(self) -> None:
         """Use a moment when nothing is to be done."""
@@ -245,8 +238,8 @@ class Blocks:
     def finish(self, block: Block, code: int) -> None:
         """Tell the host how a block ended."""
         self._drain(block)
-        if block.read_fd >= 0 and not block.why:
-            self._leftovers(block)
+        if not block.why:
+            self._watch.after(block)
         for note in block.notes:
             block.output.add(note.encode())
         del self.active[block.id]
@@ -301,35 +294,6 @@ class Blocks:
         shell.cwd, shell.env = cwd, env
         shell.version += 1
         return True
-
-    def _leftovers(self, block: Block) -> None:
-        """Keep what a block leaves running, unless it is so much that nothing else could run."""
-        if not self._settings.processes:
-            return
-        left = sum(tag_on(one.pid) == block.tag for one in descendants(self._guard))
-        if left > self._settings.processes // 4:
-            self._kill(lambda tag: tag == block.tag)
-            block.notes.append(f"[{left} processes that the block had left running were killed]\n")
-
-    def _kill(self, doomed: Callable[[int], bool]) -> int:
-        me = os.getpid()
-        return kill_below(self._guard, lambda pid: pid != me and doomed(tag_on(pid)))
-
-    def _count(self, now: float) -> None:
-        """Kill the block with the most processes when there are too many, where the system has no limit for a tree."""
-        counts: dict[int, int] = {}
-        for one in descendants(self._guard):
-            tag = tag_on(one.pid)
-            if tag and one.pid != os.getpid():
-                counts[tag] = counts.get(tag, 0) + 1
-        if sum(counts.values()) > self._settings.processes:
-            worst = max(counts, key=counts.__getitem__)
-            for block in self.active.values():
-                if block.tag == worst:
-                    block.notes.append(f"[killed: more than {self._settings.processes} processes]\n")
-            self._kill(lambda tag: tag == worst)
-        spent = time.monotonic() - now
-        self._watch_at = now + max(WATCH_EVERY, 20 * spent) if counts or self.active else None
 
 
 def _find(program: str, path: str) -> str:

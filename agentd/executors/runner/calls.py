@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable, Mapping
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-# Without the search for blanks on both sides.
-_decode: Callable[[str, int], tuple[dict[str, object], int]] = json.JSONDecoder().scan_once  # pyright: ignore[reportUnknownMemberType]
+# Without the search for blanks on both sides. The attribute has no type.
+_decode: Callable[[str, int], tuple[dict[str, object], int]] = getattr(json.JSONDecoder(), "scan_once")  # noqa: B009
 _count = _thread._count  # pyright: ignore[reportPrivateUsage]  # the threads besides the main one
 _PIECE = 1 << 16
 _MARK = ord("#")

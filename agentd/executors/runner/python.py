@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _sitebuiltins
 import atexit
+import builtins
 import fcntl
 import gc
 import io
@@ -50,6 +52,8 @@ def prepare() -> None:
     sys.stderr = io.TextIOWrapper(buffer, "utf-8", "backslashreplace", line_buffering=True, write_through=True)
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     sys.excepthook = show
+    for name, value in (("exit", sys.exit), ("quit", sys.exit), ("help", _sitebuiltins._Helper())):  # pyright: ignore[reportPrivateUsage]
+        setattr(builtins, name, value)
     sys.argv = [""]
     Finder.install()
     gc.collect()

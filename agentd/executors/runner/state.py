@@ -22,7 +22,7 @@ class Settings:
     spill_cap: int
     live_cap: int
     processes: int
-    watch: bool
+    census: str
     cpu: int
     rlimits: dict[str, int]
     prefix: str
@@ -38,7 +38,7 @@ class Settings:
             spill_cap=header.integer("spill_cap"),
             live_cap=header.integer("live_cap"),
             processes=header.integer("processes"),
-            watch=header.flag("watch"),
+            census=header.text("census"),
             cpu=header.integer("cpu"),
             rlimits=header.integers("rlimits"),
             prefix=header.text("prefix"),

@@ -26,7 +26,19 @@ async def test_directory_and_exported_variables_last_and_nothing_else(session: S
     assert await session.out('basename "$PWD"; echo "${KEPT-gone}"') == "workspace\ngone\n"
 
 
-VALUES = ["", "plain", "two words", "new\nline", "quote's", 'double"', "$HOME `x` \\n \\", "\t\x01\x7f", "żółw €", "=a=b", "'\"\n'"]
+VALUES = [
+    "",
+    "plain",
+    "two words",
+    "new\nline",
+    "quote's",
+    'double"',
+    "$HOME `x` \\n \\",
+    "\t\x01\x7f",
+    "żółw €",
+    "=a=b",
+    "'\"\n'",
+]
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -63,7 +75,17 @@ async def test_a_trap_of_the_block_sees_the_exit_status(session: Session) -> Non
 
 @pytest.mark.parametrize(
     "script",
-    ["echo 'open", 'echo "open', "if then fi", "cat <<EOF\nnever closed", "exec true", "exec >&-", "kill -9 $$", "((", "}"],
+    [
+        "echo 'open",
+        'echo "open',
+        "if then fi",
+        "cat <<EOF\nnever closed",
+        "exec true",
+        "exec >&-",
+        "kill -9 $$",
+        "((",
+        "}",
+    ],
 )
 async def test_a_broken_block_harms_only_itself(session: Session, script: str) -> None:
     await session.bash("export S=1; mkdir -p d; cd d")
@@ -128,11 +150,11 @@ async def test_bin_dirs_come_first_on_the_path_and_do_not_pile_up(session: Sessi
     assert (await session.out("echo $PATH")).count(str(tools)) == 1
 
 
-async def test_no_variable_of_the_host_is_seen(
-    monkeypatch: pytest.MonkeyPatch, make: object, session: Session
-) -> None:
+async def test_no_variable_of_the_host_is_seen(monkeypatch: pytest.MonkeyPatch, make: object, session: Session) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
-    assert "sk-planted" not in await session.out("env; set; cat /proc/$PPID/environ /proc/self/environ | tr '\\0' '\\n'")
+    assert "sk-planted" not in await session.out(
+        "env; set; cat /proc/$PPID/environ /proc/self/environ | tr '\\0' '\\n'"
+    )
     seen = await session.python("import os, json; print(json.dumps(dict(os.environ)))")
     assert "sk-planted" not in seen.output
     assert os.environ["OPENAI_API_KEY"] == "sk-planted"
