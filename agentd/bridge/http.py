@@ -7,15 +7,12 @@ import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from aiohttp import web
 
 from agentd.bridge.gate import BlockDoor, UnknownTool
 from agentd.core.tools import JSON
-
-if TYPE_CHECKING:
-    from agentd.bridge.server import BridgeServer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _DOOR = web.RequestKey("door", BlockDoor)
@@ -23,10 +20,20 @@ _CLOSE_TIME = 0.2
 _log = logging.getLogger("agentd.bridge")
 
 
-class Front:
-    """The aiohttp side of a `BridgeServer`."""
+class Doors(Protocol):
+    """What the front needs of the server that it belongs to."""
 
-    def __init__(self, owner: BridgeServer) -> None:
+    url: str
+    body_limit: int
+    patience: float
+
+    def door_of(self, token: str) -> BlockDoor | None: ...
+
+
+class Front:
+    """The aiohttp side of the server."""
+
+    def __init__(self, owner: Doors) -> None:
         self._owner = owner
         self._hosts: frozenset[str] = frozenset()
         app = web.Application(client_max_size=owner.body_limit, middlewares=[self._guard])

@@ -160,7 +160,9 @@ class Connection:
             link.over.set()
             ended = "was closed" if self.closed else "ended"
             what = f"{ended} while {tool} was running; the call may or may not have had its effect"
-            return NoAnswer(self._story(what, None, link.tail))
+            # "Connection closed" is what has just been said; an HTTP stream that broke off has more to tell.
+            told = isinstance(error, MCPError) and error.message == "Connection closed"
+            return NoAnswer(self._story(what, None if told else error, link.tail))
         return NoAnswer(f"{tool} of {self.name}: {first_cause(error)}")
 
     def _story(self, what: str, error: BaseException | None, tail: Tail) -> str:

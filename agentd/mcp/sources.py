@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from mcp import Client, StdioServerParameters
+from mcp.server import MCPServer, Server
 
-from agentd.core.errors import OptionError
+from agentd.core.errors import OptionError, ServerFailed
 from agentd.mcp.borrowed import ClientPeer, ObjectPeer, Peer
 from agentd.mcp.links import ClientLink, Link, ObjectLink, ServerObject
 from agentd.mcp.listing import MendedTransport
@@ -83,17 +84,32 @@ def _stdio_link(client: Client | None, parameters: StdioServerParameters, limit:
 def _from_client(client: Client, limit: int) -> Source:
     server = client.server
     name, description = "mcp-client", "an mcp.Client"
-    link: Callable[[], Link] = lambda: ClientLink(client, None)  # noqa: E731  the common case of three
+    link: Callable[[], Link] = lambda: ClientLink(client, None)  # noqa: E731  the common case of several
     if isinstance(server, StdioServerParameters):
         name, description = _of_command(server)
         link = _stdio_link(client, server, limit)
     elif isinstance(server, str):
         name, description = name_of_url(server), _without_secrets(server)
-    elif isinstance(called := getattr(server, "name", None), str):
-        name = description = called
+    elif isinstance(server, Server | MCPServer):
+        name = description = server.name
+    else:
+        link = _only_once(link)
     return Source(
         ("object", id(client)), name, description, link, client, ClientPeer(client) if _entered(client) else None, True
     )
+
+
+def _only_once(open_link: Callable[[], Link]) -> Callable[[], Link]:
+    used = False
+
+    def link() -> Link:
+        nonlocal used
+        if used:
+            raise ServerFailed("an mcp.Client that was made of a transport object can be connected once; it has ended")
+        used = True
+        return open_link()
+
+    return link
 
 
 def _entered(client: Client) -> bool:

@@ -153,15 +153,16 @@ async def test_a_cancelled_call_ends_its_code(workspace: Path) -> None:
 
 
 async def test_a_closed_async_stream_ends_its_code(workspace: Path) -> None:
-    with ScriptedModel(["```bash:execute\necho begun; sleep 61.7314\n```\n", "never"]) as server:
-        async with AsyncOpenAI(base_url=server.base_url, api_key="x") as client:
-            patch_openai_with_ptc(client, cwd=workspace)
-            async with await client.responses.create(model="m", input="x", stream=True) as stream:
-                async for event in display_events_async(stream):
-                    if event.type == "code_output":
-                        break
-            assert not processes_with("61.7314")
-            unpatch_openai(client)
+    server = ScriptedModel(["```bash:execute\necho begun; sleep 61.7314\n```\n", "never"])
+    async with AsyncOpenAI(base_url=server.base_url, api_key="x") as client:
+        patch_openai_with_ptc(client, cwd=workspace)
+        async with await client.responses.create(model="m", input="x", stream=True) as stream:
+            async for event in display_events_async(stream):
+                if event.type == "code_output":
+                    break
+        assert not processes_with("61.7314")
+        unpatch_openai(client)
+    server.close()
 
 
 def test_generation_is_cut_where_the_model_guesses(api: str, workspace: Path) -> None:
