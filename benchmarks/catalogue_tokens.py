@@ -12,6 +12,7 @@ Counted exactly with `tiktoken` in o200k_base. Its table is fetched by tiktoken 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -33,7 +34,7 @@ def counter() -> Callable[[str], int]:
     if len(sys.argv) > 1:
         os.environ["TIKTOKEN_CACHE_DIR"] = sys.argv[1]
     try:
-        import tiktoken
+        tiktoken = importlib.import_module("tiktoken")
     except ImportError:
         sys.exit("this needs tiktoken, which is not a dependency: pip install tiktoken")
     encoding = tiktoken.get_encoding("o200k_base")

@@ -57,8 +57,12 @@ async def failure(tools: Sequence[Tool], name: str, arguments: Mapping[str, JSON
 
 
 def alive(pid: int) -> bool:
-    """Tell whether the process runs: one that is dead and not yet reaped does not."""
+    """Tell whether any thread of the process runs; until the last has ended, its pipes are open."""
+    return any(_runs(thread) for thread in Path(f"/proc/{pid}/task").glob("*"))
+
+
+def _runs(thread: Path) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+        return (thread / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -83,8 +83,10 @@ async def test_its_filters_are_honoured(pool: ServerPool) -> None:
     assert asked
 
 
+@pytest.mark.slow
 async def test_its_time_out_is_for_calls_and_not_for_the_start(pool: ServerPool) -> None:
-    server = stdio("--slow-start", "2", client_session_timeout_seconds=1)
+    # The SDK's first question has ten seconds in any case; the one after it would have the object's one second.
+    server = stdio("--slow-start", "13", client_session_timeout_seconds=1)
     tools = await pool.connect([server])
     process = await value(tools, "pid")
     story = await failure(tools, "slow", {"seconds": 30})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from agentd.mcp.pool import ServerPool
 from tests.fakes.mcp_servers import FAULTY, alive, by_name, failure, faulty, value
 
 MakePool = Callable[..., ServerPool]
+
+
+def kill(pid: int) -> None:
+    """Kill the process, and come back when it is dead, without letting the event loop see it."""
+    os.kill(pid, signal.SIGKILL)
+    while alive(pid):
+        time.sleep(0.001)
 
 
 async def refusal(pool: ServerPool, *servers: object) -> str:
@@ -47,6 +55,7 @@ async def test_a_server_that_prints_nothing_but_garbage(make_pool: MakePool) -> 
     assert "[stdout] hello" in story
 
 
+@pytest.mark.slow
 async def test_a_server_that_does_not_answer_what_it_does_not_know(make_pool: MakePool) -> None:
     assert by_name(await make_pool(start_timeout=12).connect([faulty("--deaf-to-unknown")]))
 
@@ -97,10 +106,9 @@ async def test_a_server_killed_between_calls_is_started_again(pool: ServerPool, 
     for count in (1, 2, 3):
         process = await value(tools, "pid")
         assert isinstance(process, str)
-        os.kill(int(process), signal.SIGKILL)
-        while alive(int(process)):  # noqa: ASYNC110  another process has no event to wait for
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(notice)
+        kill(int(process))
+        if notice:
+            await asyncio.sleep(notice)
         assert await value(tools, "append", {"file": str(file)}) == "appended"
         assert file.read_text() == "x\n" * count
 

@@ -15,6 +15,7 @@ from mcp import Client
 
 from agentd.core.errors import ServerFailed
 from agentd.mcp.pool import ServerPool
+from agentd.mcp.streamable import http_transport
 from tests.fakes.mcp_servers import by_name, failure, npm_server, value
 
 SERVER = str(Path(__file__).parents[2] / "fakes" / "mcp_http.py")
@@ -145,9 +146,16 @@ async def test_a_call_that_was_running_is_never_repeated(pool: ServerPool, remot
 async def test_limits(make_pool: Callable[..., ServerPool], remote: Remote) -> None:
     await remote.start()
     tools = await make_pool(call_timeout=2, max_result=1 << 20).connect([remote.url])
-    assert "limit" in await failure(tools, "big", {"size": 3 << 20})
+    assert "over the limit of 1048576 bytes" in await failure(tools, "big", {"size": 3 << 20})
     assert "did not answer within 2 s" in await failure(tools, "slow", {"seconds": 30})
     assert await value(tools, "big", {"size": 200_000}) == "x" * 200_000
+
+
+async def test_an_event_over_the_limit_and_a_transport_that_is_used_up(pool: ServerPool, remote: Remote) -> None:
+    await remote.start()
+    tools = await pool.connect([Client(http_transport(remote.url, 1 << 20), mode="legacy")])
+    assert "1048576 byte limit" in await failure(tools, "big", {"size": 3 << 20})
+    assert "can be connected once" in await failure(tools, "pid")
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

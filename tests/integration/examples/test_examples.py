@@ -1,0 +1,73 @@
+"""Every example runs as its reader would run it, and does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[3] / "examples"
+EXAMPLES = sorted(path.name for path in FOLDER.glob("*.py") if path.name != "model.py")
+LINES = 60
+
+SHOWS = {
+    "01_minimal.py": r"Bash can do that\.\s+They are in squares\.txt, and their sum is 55\.",
+    "02_streaming.py": r"\[bash\]\n.*\[output\]\n1\n2\n3\n\[completed, exit code 0\]\n\nThat was three\.\n\[completed",
+    "03_chat_completions.py": r"Python 3\.\d+\.\S+\n\n\$ echo .*\nversion \d.*\n\nBash \d",
+    "04_async.py": r"I am in Rome\.\nI am in Oslo\.\nI am in Lima\.\n\$ basename \$PWD\nRome\n",
+    "05_tools.py": r'is_free\(.*2026-12-31"\}\) = true\ntotal\(.*\) = 324\.0\nA double room, for 324\.0 euros\.',
+    "06_mcp_servers.py": r"price_of\(.*get_current_time\(.*\nThe anvil for 120\.0 euros, as of 20\S+\+09:00\.",
+    "07_files_and_state.py": r"Ann is in notes.*\[1, 2, 3, 4\].*False.*# Plan\n- Ann was here\n",
+    "08_structured_output.py": r"files=3 largest='file300'\nmessage\ncode_interpreter_call\nmessage",
+    "09_sessions_and_events.py": r"'A is not set', .*'A is 7', .*one completed 2 model calls\n.*\"status\":\"comp",
+    "ptc_with_mcp.py": r"we sell anvil balloon.*5 items for 262\.15\n\n262\.15 euros\.",
+    "ptc_with_tools.py": r"skills/local\n.*144 12\.0\n.*The root of 144 is 12\.0; -1 has none",
+}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return one with the proxy of a machine that has one, which must not come between an example and its model."""
+    return {**os.environ, "PYTHONPATH": str(FOLDER.parent), "HTTP_PROXY": "http://127.0.0.1:9", **more}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example(name: str, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", FOLDER / name],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == "(OPENAI_API_KEY is not set: a scripted model answers)\n"
+    assert re.search(SHOWS[name], ran.stdout, re.DOTALL), ran.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"workspace"}
+
+
+def test_there_is_an_expectation_for_every_example() -> None:
+    assert sorted(SHOWS) == EXAMPLES
+
+
+def test_examples_are_short() -> None:
+    assert [name for name in EXAMPLES if len((FOLDER / name).read_text("utf-8").splitlines()) > LINES] == []
+
+
+def test_with_a_key_an_example_asks_the_real_api() -> None:
+    program = "import model; print(model.connection(['never']))"
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=FOLDER,
+        env=environment(OPENAI_API_KEY="x"),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    assert (ran.stdout, ran.stderr) == ("{}\n", "")
