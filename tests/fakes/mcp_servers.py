@@ -58,7 +58,11 @@ async def failure(tools: Sequence[Tool], name: str, arguments: Mapping[str, JSON
 
 def alive(pid: int) -> bool:
     """Tell whether any thread of the process runs; until the last has ended, its pipes are open."""
-    return any(_runs(thread) for thread in Path(f"/proc/{pid}/task").glob("*"))
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(_runs(thread) for thread in threads)
 
 
 def _runs(thread: Path) -> bool:
