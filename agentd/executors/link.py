@@ -66,6 +66,14 @@ def _remove(group: Group, owner: int) -> None:
         group.remove()
 
 
+async def in_thread(work: Callable[[], object]) -> None:
+    """Run what blocks for a moment away from the event loop; here when the program ends and there are no threads."""
+    try:
+        await asyncio.to_thread(work)
+    except RuntimeError:
+        work()
+
+
 class Link:
     """One running runner. Everything here happens on one event loop."""
 
@@ -98,7 +106,8 @@ class Link:
                 self._stderr.close()
                 raise ExecutorUnavailable(f"the runner cannot be started: {error}") from error
         # Whoever forgets to close leaves no group behind: the processes go by themselves when the socket does.
-        weakref.finalize(self, _remove, self._group, os.getpid())
+        removal = weakref.finalize(self, _remove, self._group, os.getpid())
+        removal.atexit = False  # at the end of the program the executor is closed in its own order, or goes as above
         self._sock.setblocking(False)
         self._fd = self._sock.fileno()
         self.loop.add_reader(self._fd, self._on_readable)
@@ -287,7 +296,7 @@ class Link:
         while self._process.poll() is None and time.monotonic() < deadline:
             await asyncio.sleep(pause)
             pause = min(0.02, pause * 2)
-        await asyncio.to_thread(self._bury)
+        await in_thread(self._bury)
 
     def close(self) -> None:
         """Do what `aclose` does, without an event loop."""

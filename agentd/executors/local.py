@@ -16,7 +16,7 @@ from agentd.core.protocols import Door
 from agentd.executors import environment
 from agentd.executors.files import as_utf8, write_file
 from agentd.executors.limits import Limits, enforce
-from agentd.executors.link import PATIENCE, Link, Pending
+from agentd.executors.link import PATIENCE, Link, Pending, in_thread
 from agentd.executors.toolpipe import ToolPipe
 
 SPILL_CAP = 64 << 20
@@ -80,9 +80,8 @@ class LocalExecutor:
         return dict(self._enforcement.report)
 
     async def open(self, session: str) -> LocalShell:
-        """Return the shell of a session; the same one as long as it is open."""
-        if self._closed:
-            raise ExecutorLost("the executor is closed")
+        """Return the shell of a session, the same one as long as it is open, and have the runner start meanwhile."""
+        self.warm()
         shell = self._shells.get(session)
         if shell is None:
             shell = self._shells[session] = LocalShell(self, session)
@@ -176,7 +175,7 @@ class SubprocessExecutor(LocalExecutor):
         """Kill everything that was started here, and remove the workspace that was made here."""
         await super().aclose()
         if self._temporary is not None:
-            await asyncio.to_thread(self._temporary.cleanup)
+            await in_thread(self._temporary.cleanup)
 
     def close(self) -> None:
         """Do what `aclose` does, from a place that has no event loop."""

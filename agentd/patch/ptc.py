@@ -24,7 +24,7 @@ def patch_openai_with_ptc(
     tools: Sequence[object] | None = None,
     mcp_servers: Sequence[object] = (),
     max_turns: int = 20,
-    timeout: float = 60.0,
+    timeout: float | None = None,
 ) -> Client:
     """Make this client run the bash and Python that the model writes in fenced blocks; return the same client.
 
@@ -35,7 +35,8 @@ def patch_openai_with_ptc(
     `executor` is an executor, which stays the caller's to close, or the name of one: `"local"` runs code on this
     machine as the current user, with no isolation. `tools` are the functions that the code may call, by default all
     that are decorated with `@tool`. `mcp_servers` are connected at the first call and offered at every one.
-    `max_turns` is the number of model calls that one call may make, `timeout` how many seconds a block may run.
+    `max_turns` is the number of model calls that one call may make, `timeout` how many seconds a block may run, by
+    default the executor's own, 60.
     """
     target: Any = client
     for name in ("responses", "chat", "post", "__dict__"):
@@ -67,11 +68,14 @@ def unpatch_openai(client: Client) -> Client:
     return client
 
 
-def _executor(given: str | Executor, cwd: str | PathLike[str] | None, timeout: float) -> Executor:
+def _executor(given: str | Executor, cwd: str | PathLike[str] | None, timeout: float | None) -> Executor:
     if not isinstance(given, str):
         if cwd is not None and Path(cwd).resolve() != Path(given.workspace_dir).resolve():
             raise OptionError(f"cwd is {cwd}, but the executor works in {given.workspace_dir}; leave one of them out")
+        if timeout is not None:
+            raise OptionError("timeout is an option of the executor when one is given: LocalExecutor(…, timeout=…)")
         return given
     from agentd.executors import create
 
-    return create(given, workspace_dir=Path(cwd or "."), timeout=timeout)
+    options = {} if timeout is None else {"timeout": timeout}
+    return create(given, workspace_dir=Path(cwd or "."), **options)
