@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
+IDEMPOTENCY = "idempotency-key"
 _RETRY_COUNT = "x-stainless-retry-count"
 _HOOKS = ("request", "post", "_send_request", "_prepare_options", "_prepare_request", "_build_request", "_custom_auth")
 _PROVIDERS = ("_api_key_provider", "_workload_identity_auth", "_provider_runtime")
@@ -58,6 +59,7 @@ class Moulds:
             client.organization,
             client.project,
             client._client,
+            client._client.headers.raw,
             dict(client._custom_headers),
             dict(client._custom_query),
         )
@@ -67,6 +69,7 @@ def moulded(first: Any, body: bytes) -> Any:
     """Return a request like `first` with another body."""
     headers = first.headers.copy()
     del headers["content-length"]
+    headers.pop(IDEMPOTENCY, None)  # every model call of a turn is another one
     if _RETRY_COUNT in headers:
         headers[_RETRY_COUNT] = "0"
     return type(first)(first.method, first.url, headers=headers, content=body, extensions=first.extensions)

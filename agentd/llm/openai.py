@@ -15,6 +15,7 @@ from typing import Any
 from agentd.core.protocols import ModelRequest, Reply
 from agentd.core.tools import JSON
 from agentd.llm import direct
+from agentd.llm.direct import IDEMPOTENCY
 from agentd.llm.sse import SseParser, parse_object
 
 RAW_RESPONSE_HEADER = "X-Stainless-Raw-Response"
@@ -43,7 +44,8 @@ class SdkCall:
 
     def mould(self, response: Any, stream: bool) -> Any:
         """Return the request that later ones of the turn may be made like, `None` when the SDK must build each."""
-        if self.moulds is None:
+        # A redirect is for the request that met it only.
+        if self.moulds is None or response.history:
             return None
         self.moulds.put(self.path, stream, self.options, response.request)
         return response.request
@@ -55,7 +57,8 @@ class SdkCall:
         options = {name: value for name, value in self.options.items() if name not in _ONE_CALL_ONLY}
         headers = options.get("headers")
         if headers:
-            options["headers"] = {name: value for name, value in headers.items() if name != RAW_RESPONSE_HEADER}
+            hidden = {RAW_RESPONSE_HEADER.lower()} if request.first else {RAW_RESPONSE_HEADER.lower(), IDEMPOTENCY}
+            options["headers"] = {name: value for name, value in headers.items() if name.lower() not in hidden}
         if not request.first:
             options.pop("idempotency_key", None)
         arguments: dict[str, Any] = {"options": options, "cast_to": http.Response, "stream": request.stream}
@@ -168,7 +171,10 @@ class SyncStreamReply:
                 for event in parser.feed(chunk):
                     yield checked(event, self._response)
         except Exception as error:
-            raise connection_error(error, self._response) from error
+            told = connection_error(error, self._response)
+            if told is error:
+                raise
+            raise told from error
         for event in parser.close():
             yield checked(event, self._response)
 
@@ -189,7 +195,10 @@ class AsyncStreamReply:
                 for event in parser.feed(chunk):
                     yield checked(event, self._response)
         except Exception as error:
-            raise connection_error(error, self._response) from error
+            told = connection_error(error, self._response)
+            if told is error:
+                raise
+            raise told from error
         for event in parser.close():
             yield checked(event, self._response)
 
@@ -200,7 +209,7 @@ class AsyncStreamReply:
 def checked(event: dict[str, JSON], response: Any) -> dict[str, JSON]:
     """Raise the error that a stream carries, as the SDK does; return any other event."""
     error = event.get("error")
-    if error and "type" not in event:
+    if error and event.get("type") in (None, "error"):
         from openai import APIError
 
         message = error.get("message") if isinstance(error, dict) else None

@@ -9,6 +9,7 @@ from agentd.core.errors import MalformedReply
 from agentd.core.tools import JSON
 
 _SHOWN = 200
+_BLANKS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 
 
 class SseParser:
@@ -26,14 +27,19 @@ class SseParser:
         """Give the objects that are complete now, each parsed when it is asked for."""
         rest = self._rest
         rest += chunk
-        end = max(rest.rfind(b"\n\n", self._searched), rest.rfind(b"\r\n\r\n", self._searched), rest.rfind(b"\r\r"))
-        if end < 0:
+        end = self._end()
+        if not end:
             self._searched = max(0, len(rest) - 3)
             return ()
         whole = bytes(rest[:end])
         del rest[:end]
         self._searched = 0
         return self._events(whole)
+
+    def _end(self) -> int:
+        """Return where the last complete event ends, 0 when none does. No byte is searched twice."""
+        found = ((self._rest.rfind(blank, self._searched), len(blank)) for blank in _BLANKS)
+        return max((at + length for at, length in found if at >= 0), default=0)
 
     def close(self) -> Iterable[dict[str, JSON]]:
         """The stream has ended: give what its last event holds, though no blank line followed it."""

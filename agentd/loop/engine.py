@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from agentd.core.actions import ActionResult
@@ -71,7 +72,8 @@ class Log:
 class Engine:
     """Runs one turn. `run` gives out events and, for the caller's own stream, frames of the wire dialect.
 
-    The first item comes when the model's first answer has begun. Leaving the iteration early cancels what runs.
+    The first item comes when the model's first answer has begun. Leaving the iteration early cancels what runs. An
+    error that ends the turn has `account` as its `agentd`.
     """
 
     def __init__(
@@ -95,32 +97,52 @@ class Engine:
         self._actions: Actions | None = None
         self.status: Status | None = None
         self.model_calls = 0
+        self.account: object = None
         self._stop_reason = ""
+        self._stopped = False
+        self._ended = False
 
     async def run(self) -> AsyncGenerator[Item]:
         started = await self._log.commit(TurnStarted(self._dialect.model, self._dialect.api))
         try:
-            async for item in self._turn(started):
-                yield item
+            async with aclosing(self._turn(started)) as items:
+                async for item in items:
+                    yield item
             status = self.status or "completed"
             for frame in self._dialect.finish(status):
                 yield frame
+            self._ended = True
             yield await self._log.commit(TurnEnded(status, self._stop_reason))
         except (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt):
-            await self._abandon("cancelled")
+            await self._abandon(self.status or "cancelled")
             raise
         except BaseException as error:
+            error.__dict__["agentd"] = self.account
             await self._log.commit(ErrorRaised(type(error).__name__, str(error)))
             await self._abandon("failed")
             raise
 
-    async def _abandon(self, status: Status) -> None:
-        if self.status is not None:
-            return
-        self.status = status
+    async def stop(self) -> None:
+        """Cancel a turn that another thread drives: there, the iteration ends with `CancelledError`."""
+        self._stopped = True
         if self._actions is not None:
             await self._actions.cancel()
-        await self._log.commit(TurnEnded(status))
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise asyncio.CancelledError
+
+    async def _abandon(self, status: Status) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self.status = status
+        actions, self._actions = self._actions, None
+        if actions is not None:
+            await actions.cancel()
+            for event in actions.take():
+                await self._happened(event)
+        await self._log.commit(TurnEnded(status, self._stop_reason))
 
     async def _turn(self, started: Event) -> AsyncGenerator[Item]:
         opening: Event | None = started
@@ -128,17 +150,21 @@ class Engine:
             self._message = FencedMessage(self._new_id, self._limits.max_blocks)
             self._actions = None
             current = self._dialect.begin()
-            async for item in self._ask(current):
-                if opening is not None:
-                    yield opening
-                    opening = None
-                if item is not None:
-                    yield item
+            async with aclosing(self._ask(current)) as items:
+                async for item in items:
+                    if opening is not None:
+                        yield opening
+                        opening = None
+                    if item is not None:
+                        yield item
+            self._check()
             frames, ending = current.end(self._message.kept)
             for frame in frames:
                 yield frame
-            async for item in self._settle(ending):
-                yield item
+            async with aclosing(self._settle(ending)) as items:
+                async for item in items:
+                    yield item
+            self._check()
             if self.status:
                 return
         self.status = "max_turns"
@@ -151,6 +177,7 @@ class Engine:
         try:
             yield None
             async for frame in reply:
+                self._check()
                 for item in self._read(current, frame):
                     yield item
                 if self._actions is not None:
@@ -205,6 +232,7 @@ class Engine:
             while events := await self._actions.wait():
                 for event in events:
                     yield await self._happened(event)
+            self._check()
         self._actions = None
         self._stop_reason = ending.stop_reason
         blocks: list[Block] = self._message.settle()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agentd.core.errors import OptionError
 from agentd.core.tools import JSON
 from agentd.loop.folding import fold
 from agentd.loop.responses_output import UNSTORED, ResponsesOutput
@@ -40,6 +41,8 @@ class Responses:
     api = "responses"
 
     def __init__(self, params: Frame, guidance: str, stream: bool, ids: ResponseIds) -> None:
+        if params.get("background") and not stream:
+            raise OptionError("background=True answers before there is code to run; stream it, or leave it out")
         body = dict(params)
         ids.resolve(body)
         items = fold(_as_items(body.get("input")))
@@ -50,6 +53,7 @@ class Responses:
             items.insert(0, {"role": "developer", "content": guidance})
         self.model = str(body.get("model") or "")
         self._ids = ids
+        self._conversation = body.get("conversation") is not None
         self._transcript = Transcript("input", body, items)
         self._output = ResponsesOutput(stream, body.get("store") is not False, echo)
         self._round: ResponsesRound | None = None
@@ -67,7 +71,12 @@ class Responses:
         return self._output.add_code(block)
 
     def record(self, blocks: Sequence[Block], feedback: str) -> None:
-        for item in self._round.replay() if self._round is not None else ():
+        replay = list(self._round.replay()) if self._round is not None else []
+        if self._conversation and self._round is not None and self._round.complete:
+            # The API has added what was sent and said to the conversation; sent again, it would stand there twice.
+            self._transcript.clear()
+            replay = []
+        for item in replay:
             self._transcript.append(item)
         if feedback:
             self._transcript.append({"role": "user", "content": feedback})

@@ -26,7 +26,7 @@ class ResponsesRound:
         self._open: Frame | None = None
         self._at: Frame = {}
         self._shown: list[str] = []
-        self._parts: list[str] = []
+        self._parts: dict[int, str] = {}
         self._said = 0
         self._pending = False
         self._final: Frame | None = None
@@ -66,9 +66,14 @@ class ResponsesRound:
             turn.last = final
         else:
             turn.unstored()
-        calls = kept is None and any(item.get("type") in _CALLS for item in self._items)
+        calls = any(item.get("type") in _CALLS for item in self._items)
         status = str(final.get("status") or "")
         return frames, Ending(usage.read(raw), status, calls, self._failed or status in ("failed", "cancelled"))
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether the API has made the whole response, whatever of it counts."""
+        return self._final is not None
 
     def replay(self) -> Iterator[JSON]:
         """Give the items that stand for this call in the next request."""
@@ -77,6 +82,9 @@ class ResponsesRound:
             if kind == "reasoning" and not item.get("encrypted_content"):
                 if self._turn.keeps_reasoning and self._kept is None:
                     yield item
+            elif kind == "message" and self._kept is None and not self._turn.keeps_reasoning:
+                # Its id would ask for the reasoning that was never stored.
+                yield {name: value for name, value in item.items() if name not in ("id", "status")}
             elif kind != "message" or self._kept is None:
                 yield item
         if self._kept is not None:
@@ -104,15 +112,16 @@ class ResponsesRound:
             yield from self._read_state(kind, frame)
             return
         if kind == "response.output_text.done":
+            yield from self._said_at_once(frame)
             yield from self._end_part()
-            frame = {**frame, "text": self._parts[-1] if self._parts else ""}
+            frame = {**frame, "text": self._parts.get(_content_index(frame), "")}
         elif kind == "response.content_part.done":
             yield from self._end_part()
-            frame = {**frame, "part": self._visible_part(frame.get("part"))}
+            frame = {**frame, "part": self._visible_part(frame)}
         elif kind == "response.output_item.added":
             item = frame.get("item")
             if isinstance(item, dict) and item.get("type") == "message":
-                self._open, self._parts = item, []
+                self._open, self._parts = item, {}
         elif kind == "response.output_item.done":
             yield from self._end_part()
             frame = self._item_done(frame)
@@ -120,6 +129,8 @@ class ResponsesRound:
             yield Thought(str(frame.get("delta") or ""))
         elif kind == "error":
             self._failed = True
+            error: Frame = {"code": frame.get("code"), "message": frame.get("message")}
+            self._final = {**self._turn.created, "status": "failed", "error": error}
         moved = {**frame, "output_index": self._index(frame)} if "output_index" in frame else dict(frame)
         yield Passed(self._turn.numbered(moved))
 
@@ -140,11 +151,20 @@ class ResponsesRound:
         if self._pending:
             yield PartEnded()
             self._pending = False
-            self._parts.append("".join(self._shown))
+            self._parts[_content_index(self._at)] = "".join(self._shown)
 
-    def _visible_part(self, part: JSON) -> JSON:
+    def _said_at_once(self, frame: Frame) -> Iterator[Piece]:
+        """Read a text of which no delta came."""
+        text = frame.get("text")
+        if isinstance(text, str) and text and not self._pending and _content_index(frame) not in self._parts:
+            self._said += len(text)
+            self._place(frame)
+            yield Said(text)
+
+    def _visible_part(self, frame: Frame) -> JSON:
+        part = frame.get("part")
         if isinstance(part, dict) and part.get("type") == "output_text":
-            return {**part, "text": self._parts[-1] if self._parts else ""}
+            return {**part, "text": self._parts.get(_content_index(frame), "")}
         return part
 
     def _item_done(self, frame: Frame) -> Frame:
@@ -161,11 +181,10 @@ class ResponsesRound:
 
     def _visible_message(self, item: Frame) -> Frame:
         content = item.get("content")
-        texts = iter(self._parts)
         parts: list[JSON] = []
-        for part in content if isinstance(content, list) else []:
+        for index, part in enumerate(content if isinstance(content, list) else []):
             if isinstance(part, dict) and part.get("type") == "output_text":
-                part = {**part, "text": next(texts, "")}
+                part = {**part, "text": self._parts.get(index, "")}
             parts.append(part)
         return {**item, "content": parts}
 
@@ -215,7 +234,9 @@ class ResponsesRound:
                 last["text"] = text
             self._open["agentd"] = {"cut": True}
             return []
-        parts: list[JSON] = [{"type": "output_text", "text": part, "annotations": []} for part in [*self._parts, text]]
+        parts: list[JSON] = [
+            {"type": "output_text", "text": part, "annotations": []} for part in [*self._parts.values(), text]
+        ]
         part = parts[-1]
         item: Frame = {**self._open, "status": "completed", "content": parts, "agentd": {"cut": True}}
         index = self._at["output_index"]
@@ -227,6 +248,11 @@ class ResponsesRound:
             {"type": "response.output_item.done", "output_index": index, "item": item},
         ]
         return [self._turn.numbered(frame) for frame in frames]
+
+
+def _content_index(frame: Frame) -> int:
+    index = frame.get("content_index")
+    return index if isinstance(index, int) else 0
 
 
 _CALLS = (

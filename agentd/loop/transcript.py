@@ -25,7 +25,9 @@ class Transcript:
     def __init__(self, key: str, params: Mapping[str, JSON], items: Sequence[JSON]) -> None:
         rest = {name: value for name, value in params.items() if name != key}
         head = dumps(rest)[:-1] + (b"," if rest else b"")
-        self._buffer = bytearray(head + b'"' + key.encode() + b'":' + dumps(list(items))[:-1])
+        self._buffer = bytearray(head + b'"' + key.encode() + b'":[')
+        self._start = len(self._buffer)
+        self._buffer += dumps(list(items))[1:-1]
         self._empty = not items
 
     def append(self, item: JSON) -> None:
@@ -34,6 +36,11 @@ class Transcript:
             self._buffer += b","
         self._empty = False
         self._buffer += dumps(item)
+
+    def clear(self) -> None:
+        """Drop all items."""
+        del self._buffer[self._start :]
+        self._empty = True
 
     def body(self) -> bytes:
         """Return the whole request body."""

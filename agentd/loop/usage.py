@@ -47,4 +47,9 @@ def estimate(api: str, sent: int, said: int) -> Raw:
     """Return a usage object for a call whose own figures never came, from `sent` bytes and `said` characters."""
     prompt, output = ("input", "output") if api == "responses" else ("prompt", "completion")
     there, back = sent // CHARACTERS_A_TOKEN, -(-said // CHARACTERS_A_TOKEN)
-    return {f"{prompt}_tokens": there, f"{output}_tokens": back, "total_tokens": there + back, "estimated": True}
+    counts: Raw = {f"{prompt}_tokens": there, f"{output}_tokens": back, "total_tokens": there + back}
+    details: Raw = {
+        f"{prompt}_tokens_details": {"cached_tokens": 0},
+        f"{output}_tokens_details": {"reasoning_tokens": 0},
+    }
+    return counts | details | {"estimated": True}

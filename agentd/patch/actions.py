@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Protocol
 
 from agentd.core.actions import Action, Refusal
+from agentd.core.errors import ExecutorLost
 from agentd.core.events import CodeFinished, CodeStarted, Event
+from agentd.patch.sync import runs_in
 
 Emit = Callable[[Event], None]
 RunAction = Callable[[Action, Emit], Awaitable[None]]
@@ -59,17 +63,20 @@ class LoopMailbox:
         self._loop = loop
         self._letters: deque[Letter] = deque()
         self._arrived = asyncio.Event()
+        self._lock = threading.Lock()
 
     def put(self, letter: Letter) -> None:
-        first = not self._letters
-        self._letters.append(letter)
+        # Unlocked, a `take` in between would leave a letter that nobody is woken for.
+        with self._lock:
+            first = not self._letters
+            self._letters.append(letter)
         if first and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._arrived.set)
 
     def take(self) -> list[Letter]:
-        letters: list[Letter] = []
-        while self._letters:
-            letters.append(self._letters.popleft())
+        with self._lock:
+            letters = list(self._letters)
+            self._letters.clear()
         return letters
 
     async def wait(self) -> list[Letter]:
@@ -90,7 +97,7 @@ class ActionQueue:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, run: RunAction, mailbox: Mailbox, prepare: Callable[[], object]
+        self, loop: asyncio.AbstractEventLoop, run: RunAction, mailbox: Mailbox, prepare: Callable[[], object] | None
     ) -> None:
         self._loop = loop
         self._run = run
@@ -99,31 +106,48 @@ class ActionQueue:
         self._unfinished = 0
         self._todo: deque[Action | Refusal] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
+        self._stopping = False
+        self._pid = os.getpid()
 
     def prepare(self) -> None:
-        self._loop.call_soon_threadsafe(self._prepare)
+        if self._prepare is not None:
+            self._loop.call_soon_threadsafe(self._prepare)
 
     def submit(self, action: Action | Refusal) -> None:
         self._unfinished += 1
         self._loop.call_soon_threadsafe(self._enqueue, action)
 
     def take(self) -> list[Event]:
-        return self._events(self._mailbox.take())
+        events = self._events(self._mailbox.take())
+        if self._error is not None and not events and not self._stopping:
+            raise self._error
+        return events
 
     async def wait(self) -> list[Event]:
-        if not self._unfinished:
+        if not self._unfinished and self._error is None:
             return []
-        return self._events(await self._mailbox.wait())
+        events = self._events(await self._mailbox.wait()) if self._error is None else []
+        if self._error is not None and not events:
+            raise self._error
+        return events
 
     async def cancel(self) -> None:
-        if self._unfinished:
-            await self._mailbox.join(asyncio.run_coroutine_threadsafe(self._stop(), self._loop))
+        # A fork has the turns of its parent but not the loop that their code runs on.
+        if not self._unfinished or os.getpid() != self._pid:
+            return
+        stopped = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
+        # A lost stream may be collected on the background loop itself, which must not wait for itself.
+        if not runs_in(self._loop):
+            await self._mailbox.join(stopped)
 
     def _events(self, letters: list[Letter]) -> list[Event]:
+        """Return what has happened; an error is raised when all that came before it has been given."""
         events: list[Event] = []
         for letter in letters:
             if isinstance(letter, BaseException):
-                raise letter
+                self._error = self._error or letter
+                continue
             if isinstance(letter, CodeFinished):
                 self._unfinished -= 1
             events.append(letter)
@@ -144,15 +168,25 @@ class ActionQueue:
             self._task = None
 
     async def _stop(self) -> None:
+        self._stopping = True
         self._todo.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=STOP_SECONDS)
+        self._mailbox.put(asyncio.CancelledError())
 
     async def _perform(self, action: Action | Refusal) -> None:
         if isinstance(action, Refusal):
             self._mailbox.put(CodeStarted(action.id, action.header, action.code))
             self._mailbox.put(CodeFinished(action.id, 1, action.reason, 0.0, "refused"))
             return
+        begun = self._loop.time()
         self._mailbox.put(CodeStarted(action.id, action.kind.value, action.code, action.path))
-        await self._run(action, self._mailbox.put)
+        try:
+            await self._run(action, self._mailbox.put)
+        except asyncio.CancelledError:
+            # The error goes first: after the last block's end nobody waits for more.
+            if not self._stopping:
+                self._mailbox.put(ExecutorLost("the client was closed while its code ran"))
+            self._mailbox.put(CodeFinished(action.id, 137, "", self._loop.time() - begun, "cancelled"))
+            raise

@@ -126,7 +126,8 @@ class Display:
         return None
 
     def _execution(self, event: events.CodeFinished) -> CodeExecution:
-        started = self._started.pop(event.id)
+        # Whoever read the start of the stream by other means has taken the block's beginning, too.
+        started = self._started.pop(event.id, None) or events.CodeStarted(event.id, "", "")
         good = event.exit_code == 0 and not event.reason
         status = "completed" if good else "failed"
         return CodeExecution(

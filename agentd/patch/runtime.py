@@ -58,7 +58,8 @@ class Prepared:
 
         def new_actions() -> ActionQueue:
             mailbox = BlockingMailbox() if caller is None else LoopMailbox(caller)
-            return ActionQueue(background_loop(), perform, mailbox, partial(runtime.warm, shell))
+            prepare = None if runtime.is_warm(shell) else partial(runtime.warm, shell)
+            return ActionQueue(background_loop(), perform, mailbox, prepare)
 
         limits = Limits(call.max_turns or runtime.max_turns)
         engine = Engine(dialect, model, new_actions, partial(new_id, "ci"), log, limits, stream)
@@ -147,8 +148,13 @@ class Runtime:
             emit(FileChanged(action.path, len(action.code.encode(errors="replace"))))
         emit(CodeFinished(action.id, result.exit_code, result.output, result.duration, result.reason, result.spill))
 
+    def is_warm(self, session: str) -> bool:
+        """Tell, from any thread, whether a session's shell has been opened."""
+        return session in self._shells
+
     def warm(self, session: str) -> asyncio.Task[Shell]:
         """Begin to open a session's shell on the background loop, if it is not open."""
+        self._check()
         opening = self._shells.get(session)
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
             opening = asyncio.get_running_loop().create_task(self.executor.open(session))

@@ -35,6 +35,14 @@ def wait_for(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) ->
         raise
 
 
+def runs_in(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether the calling code runs in this event loop, and so must not block until it has done something."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
 async def on_background(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the background loop and await its end on the caller's loop."""
     loop = background_loop()

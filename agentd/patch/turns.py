@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -14,7 +15,7 @@ from agentd.patch.sync import drive
 
 
 class Run:
-    """What one call on a patched client did: `response.agentd`, `stream.agentd`.
+    """What one call on a patched client did: `response.agentd`, `stream.agentd`, and `error.agentd` when it failed.
 
     `records` are the committed events in their order, `events` the events alone, `status` is `None` until the turn has
     ended and then `completed`, `failed`, `cancelled` or `max_turns`.
@@ -23,6 +24,7 @@ class Run:
     def __init__(self, engine: Engine, log: Log) -> None:
         self._engine = engine
         self._log = log
+        engine.account = self
 
     @property
     def session(self) -> str:
@@ -60,6 +62,7 @@ class SyncTurn:
     """Drives a turn whose parts block. Closing it, or losing it, cancels what runs."""
 
     def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._items = engine.run()
         self._first: list[Item] = []
         self._closed = False
@@ -85,12 +88,22 @@ class SyncTurn:
             return drive(anext(self._items))
         except StopAsyncIteration:
             raise StopIteration from None
+        except (asyncio.CancelledError, RuntimeError):
+            if self._closed:
+                raise StopIteration from None
+            raise
 
     def close(self) -> None:
         """Cancel what runs and wait until it is gone; nothing that comes later has an effect."""
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        try:
             _close(self._items)
+        except RuntimeError as error:
+            if "already running" not in str(error):
+                raise
+            drive(self._engine.stop())  # another thread drives it
 
 
 class AsyncTurn:

@@ -77,12 +77,15 @@ def test_a_broken_stream_is_an_error_and_runs_nothing_twice(api: str, workspace:
         driver = Driver(api, mode)
         with ScriptedModel(list(script)) as server:
             driver.connect(server, workspace)
-            with pytest.raises((openai.APIConnectionError, MalformedReply, StreamCut)):
+            with pytest.raises((openai.APIConnectionError, MalformedReply, StreamCut)) as failure:
                 driver.ask("x", on_event=events.append)
+            account: Any = failure.value.__dict__["agentd"]
+            assert account.status == "failed" and account.model_calls == 2
             driver.close()
     assert (workspace / "log").read_text() == "x\nx\n"
     finished = [event for event in events if isinstance(event, CodeFinished)]
-    assert [event.exit_code for event in finished] == [0, 0]
+    assert [event.exit_code for event in finished if not event.output and not event.reason] == [0, 0]
+    assert all(event.exit_code == 0 or event.reason == "cancelled" for event in finished)
     assert [event.status for event in events if isinstance(event, TurnEnded)] == ["failed", "failed"]
     assert len([event for event in events if isinstance(event, ErrorRaised)]) == 2
 

@@ -60,3 +60,20 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
 def test_what_is_no_object_is_an_error_that_shows_it(data: bytes) -> None:
     with pytest.raises(MalformedReply, match="JSON"):
         list(SseParser().feed(b"data: " + data + b"\n\n"))
+
+
+def test_a_long_event_is_searched_once() -> None:
+    class Counting(bytearray):
+        searched = 0
+
+        def rfind(self, sub: Any, start: int = 0, *end: Any) -> int:
+            Counting.searched += len(self) - start
+            return super().rfind(sub, start, *end)
+
+    parser = SseParser()
+    parser._rest = Counting()
+    found = list(parser.feed(b'data: {"a":1}\n\nda'))
+    for chunk in (b'ta: {"a":"', *[b"x" * 1000] * 300, b'"}\n\n'):
+        found += parser.feed(chunk)
+    assert [len(str(value["a"])) for value in found] == [1, 300_000]
+    assert Counting.searched < 2_000_000
