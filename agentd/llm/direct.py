@@ -27,15 +27,34 @@ def is_plain(client: Any) -> bool:
     return all(getattr(client, name, None) is None for name in _PROVIDERS)
 
 
+class Mould:
+    """What requests of one client have in common."""
+
+    def __init__(self, first: Any) -> None:
+        headers = first.headers.copy()
+        del headers["content-length"]
+        headers.pop(IDEMPOTENCY, None)  # every model call of a turn is another one
+        if _RETRY_COUNT in headers:
+            headers[_RETRY_COUNT] = "0"
+        self._make: Any = first.__class__
+        self._method, self._url, self._extensions, self._headers = first.method, first.url, first.extensions, headers
+
+    def request(self, body: bytes) -> Any:
+        """Return a request with this body."""
+        return self._make(
+            self._method, self._url, headers=self._headers, content=body, extensions=dict(self._extensions)
+        )
+
+
 class Moulds:
     """The requests of one plain client that later ones are made like, as long as its settings are the same."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._settings: Any = None
-        self._known: dict[tuple[str, bool], Any] = {}
+        self._known: dict[tuple[str, bool], Mould] = {}
 
-    def get(self, path: str, stream: bool, options: dict[str, Any]) -> Any:
+    def get(self, path: str, stream: bool, options: dict[str, Any]) -> Mould | None:
         """Return the mould of a request that asks for nothing of its own, `None` when the SDK must build it."""
         if options.keys() - {"security"}:
             return None
@@ -45,10 +64,10 @@ class Moulds:
             self._known.clear()
         return self._known.get((path, stream))
 
-    def put(self, path: str, stream: bool, options: dict[str, Any], request: Any) -> None:
-        """Remember a request that the SDK built and that was answered."""
+    def put(self, path: str, stream: bool, options: dict[str, Any], mould: Mould) -> None:
+        """Remember what a request was like that the SDK built and that was answered."""
         if not options.keys() - {"security"} and self._settings == self._now():
-            self._known[path, stream] = request
+            self._known[path, stream] = mould
 
     def _now(self) -> Any:
         client = self._client
@@ -63,16 +82,6 @@ class Moulds:
             dict(client._custom_headers),
             dict(client._custom_query),
         )
-
-
-def moulded(first: Any, body: bytes) -> Any:
-    """Return a request like `first` with another body."""
-    headers = first.headers.copy()
-    del headers["content-length"]
-    headers.pop(IDEMPOTENCY, None)  # every model call of a turn is another one
-    if _RETRY_COUNT in headers:
-        headers[_RETRY_COUNT] = "0"
-    return type(first)(first.method, first.url, headers=headers, content=body, extensions=first.extensions)
 
 
 def receiving(send_request: Any, is_async: bool) -> Any:

@@ -38,17 +38,18 @@ class SdkCall:
         """The client's own HTTP client."""
         return self.client._client
 
-    def known(self, stream: bool) -> Any:
-        """Return the request that the first one of the turn may be made like, `None` when the SDK must build it."""
+    def known(self, stream: bool) -> direct.Mould | None:
+        """Return what the first request of the turn may be made like, `None` when the SDK must build it."""
         return self.moulds.get(self.path, stream, self.options) if self.moulds is not None else None
 
-    def mould(self, response: Any, stream: bool) -> Any:
-        """Return the request that later ones of the turn may be made like, `None` when the SDK must build each."""
+    def mould(self, response: Any, stream: bool) -> direct.Mould | None:
+        """Return what later requests of the turn may be made like, `None` when the SDK must build each."""
         # A redirect is for the request that met it only.
         if self.moulds is None or response.history:
             return None
-        self.moulds.put(self.path, stream, self.options, response.request)
-        return response.request
+        mould = direct.Mould(response.request)
+        self.moulds.put(self.path, stream, self.options, mould)
+        return mould
 
     def arguments(self, request: ModelRequest) -> tuple[str, dict[str, Any]]:
         """Return the path and the keyword arguments of the client's `post` for one model call."""
@@ -92,22 +93,25 @@ class SyncModel:
 
     def __init__(self, call: SdkCall) -> None:
         self._call = call
-        self._mould: Any = None
+        self._mould: direct.Mould | None = None
         self.response: Any = None
 
     async def send(self, request: ModelRequest) -> Reply:
         self._mould = self._mould or self._call.known(request.stream)
-        self.response = self._direct(request) if self._mould is not None else self._post(request)
-        self._mould = self._call.mould(self.response, request.stream)
+        if self._mould is None:
+            self.response = self._post(request)
+            self._mould = self._call.mould(self.response, request.stream)
+        else:
+            self.response = self._direct(request, self._mould)
         return SyncStreamReply(self.response) if request.stream else WholeReply(self.response)
 
     def _post(self, request: ModelRequest) -> Any:
         path, arguments = self._call.arguments(request)
         return self._call.post(path, **arguments)
 
-    def _direct(self, request: ModelRequest) -> Any:
+    def _direct(self, request: ModelRequest, mould: direct.Mould) -> Any:
         try:
-            outcome = self._call.http.send(direct.moulded(self._mould, request.body), stream=request.stream)
+            outcome = self._call.http.send(mould.request(request.body), stream=request.stream)
         except Exception as error:  # noqa: BLE001 - the SDK tries again, or raises its own error
             outcome = error
         if getattr(outcome, "is_success", False):
@@ -121,22 +125,25 @@ class AsyncModel:
 
     def __init__(self, call: SdkCall) -> None:
         self._call = call
-        self._mould: Any = None
+        self._mould: direct.Mould | None = None
         self.response: Any = None
 
     async def send(self, request: ModelRequest) -> Reply:
         self._mould = self._mould or self._call.known(request.stream)
-        self.response = await (self._direct(request) if self._mould is not None else self._post(request))
-        self._mould = self._call.mould(self.response, request.stream)
+        if self._mould is None:
+            self.response = await self._post(request)
+            self._mould = self._call.mould(self.response, request.stream)
+        else:
+            self.response = await self._direct(request, self._mould)
         return AsyncStreamReply(self.response) if request.stream else WholeReply(self.response)
 
     async def _post(self, request: ModelRequest) -> Any:
         path, arguments = self._call.arguments(request)
         return await self._call.post(path, **arguments)
 
-    async def _direct(self, request: ModelRequest) -> Any:
+    async def _direct(self, request: ModelRequest, mould: direct.Mould) -> Any:
         try:
-            outcome = await self._call.http.send(direct.moulded(self._mould, request.body), stream=request.stream)
+            outcome = await self._call.http.send(mould.request(request.body), stream=request.stream)
         except Exception as error:  # noqa: BLE001 - the SDK tries again, or raises its own error
             outcome = error
         if getattr(outcome, "is_success", False):

@@ -104,7 +104,8 @@ class ActionQueue:
         self._prepare = prepare
         self._mailbox = mailbox
         self._unfinished = 0
-        self._todo: deque[Action | Refusal] = deque()
+        self._begun: list[Event] = []
+        self._todo: deque[tuple[Action | Refusal, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
         self._stopping = False
@@ -115,11 +116,16 @@ class ActionQueue:
             self._loop.call_soon_threadsafe(self._prepare)
 
     def submit(self, action: Action | Refusal) -> None:
+        # With nothing before it, it starts now: the caller need not be woken to be told so.
+        starts = self._unfinished == 0
         self._unfinished += 1
-        self._loop.call_soon_threadsafe(self._enqueue, action)
+        if starts:
+            self._begun.append(_started(action))
+        self._loop.call_soon_threadsafe(self._enqueue, action, starts)
 
     def take(self) -> list[Event]:
-        events = self._events(self._mailbox.take())
+        events = [*self._begun, *self._events(self._mailbox.take())]
+        self._begun.clear()
         if self._error is not None and not events and not self._stopping:
             raise self._error
         return events
@@ -127,6 +133,8 @@ class ActionQueue:
     async def wait(self) -> list[Event]:
         if not self._unfinished and self._error is None:
             return []
+        if self._begun:
+            return self.take()
         events = self._events(await self._mailbox.wait()) if self._error is None else []
         if self._error is not None and not events:
             raise self._error
@@ -153,15 +161,15 @@ class ActionQueue:
             events.append(letter)
         return events
 
-    def _enqueue(self, action: Action | Refusal) -> None:
-        self._todo.append(action)
+    def _enqueue(self, action: Action | Refusal, told: bool) -> None:
+        self._todo.append((action, told))
         if self._task is None:
             self._task = self._loop.create_task(self._work())
 
     async def _work(self) -> None:
         try:
             while self._todo:
-                await self._perform(self._todo.popleft())
+                await self._perform(*self._todo.popleft())
         except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
             self._mailbox.put(error)
         finally:
@@ -175,13 +183,13 @@ class ActionQueue:
             await asyncio.wait([self._task], timeout=STOP_SECONDS)
         self._mailbox.put(asyncio.CancelledError())
 
-    async def _perform(self, action: Action | Refusal) -> None:
+    async def _perform(self, action: Action | Refusal, told: bool) -> None:
+        if not told:
+            self._mailbox.put(_started(action))
         if isinstance(action, Refusal):
-            self._mailbox.put(CodeStarted(action.id, action.header, action.code))
             self._mailbox.put(CodeFinished(action.id, 1, action.reason, 0.0, "refused"))
             return
         begun = self._loop.time()
-        self._mailbox.put(CodeStarted(action.id, action.kind.value, action.code, action.path))
         try:
             await self._run(action, self._mailbox.put)
         except asyncio.CancelledError:
@@ -190,3 +198,9 @@ class ActionQueue:
                 self._mailbox.put(ExecutorLost("the client was closed while its code ran"))
             self._mailbox.put(CodeFinished(action.id, 137, "", self._loop.time() - begun, "cancelled"))
             raise
+
+
+def _started(action: Action | Refusal) -> CodeStarted:
+    if isinstance(action, Refusal):
+        return CodeStarted(action.id, action.header, action.code)
+    return CodeStarted(action.id, action.kind.value, action.code, action.path)

@@ -18,7 +18,9 @@ from agentd.llm.scripted import Reply, ToolCall
 from tests.fakes.driver import Driver
 
 CODE = "Hm.\n```bash:execute\necho 42\n```\n"
-SLEEP = "```bash:execute\necho begun; sleep 61.7411\n```\n"
+# An argument of no other process, not of another test worker either.
+NAP = f"61.8{os.getpid()}"
+SLEEP = f"```bash:execute\necho begun; sleep {NAP}\n```\n"
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
 
 

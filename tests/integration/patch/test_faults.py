@@ -19,6 +19,8 @@ from agentd.core.events import CodeFinished, ErrorRaised, TurnEnded
 from agentd.llm.scripted import Reply
 from tests.fakes.driver import Driver
 
+# An argument of no other process, not of another test worker either.
+NAP = f"61.7{os.getpid()}"
 CODE = "```bash:execute\necho 42\n```\n"
 
 
@@ -111,16 +113,16 @@ def test_a_cut_connection_is_the_sdks_connection_error(api: str, workspace: Path
 
 
 def test_a_closed_stream_ends_its_code(api: str, workspace: Path) -> None:
-    with ScriptedModel(["```bash:execute\necho begun; sleep 61.7311\n```\n", CODE, "never"]) as server:
+    with ScriptedModel([f"```bash:execute\necho begun; sleep {NAP}1\n```\n", CODE, "never"]) as server:
         driver = Driver(api, "sync-stream")
         client = driver.connect(server, workspace)
         stream = driver.resource().create(**driver.arguments("x", {"stream": True}))
         for event in display_events(stream):
             if event.type == "code_output":
                 break
-        until_there("61.7311")
+        until_there(f"{NAP}1")
         stream.close()
-        assert not processes_with("61.7311")
+        assert not processes_with(f"{NAP}1")
         assert stream.agentd.status == "cancelled"
         assert len(server.requests) == 1
         assert client.responses is not None
@@ -128,7 +130,7 @@ def test_a_closed_stream_ends_its_code(api: str, workspace: Path) -> None:
 
 
 def test_an_abandoned_stream_ends_its_code(workspace: Path) -> None:
-    with ScriptedModel(["```bash:execute\necho begun; sleep 61.7312\n```\n", "never"]) as server:
+    with ScriptedModel([f"```bash:execute\necho begun; sleep {NAP}2\n```\n", "never"]) as server:
         client = patch_openai_with_ptc(OpenAI(base_url=server.base_url, api_key="x"), cwd=workspace)
         stream = client.responses.create(model="m", input="x", stream=True)
         for event in display_events(stream):
@@ -136,34 +138,34 @@ def test_an_abandoned_stream_ends_its_code(workspace: Path) -> None:
                 break
         del stream, event
         gc.collect()
-        until_gone("61.7312")
+        until_gone(f"{NAP}2")
         assert len(server.requests) == 1
         unpatch_openai(client).close()
 
 
 async def test_a_cancelled_call_ends_its_code(workspace: Path) -> None:
-    with ScriptedModel(["```bash:execute\nsleep 61.7313\n```\n", "never"]) as server:
+    with ScriptedModel([f"```bash:execute\nsleep {NAP}3\n```\n", "never"]) as server:
         async with AsyncOpenAI(base_url=server.base_url, api_key="x") as client:
             patch_openai_with_ptc(client, cwd=workspace)
             call = asyncio.create_task(client.responses.create(model="m", input="x"))
-            await asyncio.to_thread(until_there, "61.7313")
+            await asyncio.to_thread(until_there, f"{NAP}3")
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            until_gone("61.7313")
+            until_gone(f"{NAP}3")
             unpatch_openai(client)
         assert len(server.requests) == 1
 
 
 async def test_a_closed_async_stream_ends_its_code(workspace: Path) -> None:
-    server = ScriptedModel(["```bash:execute\necho begun; sleep 61.7314\n```\n", "never"])
+    server = ScriptedModel([f"```bash:execute\necho begun; sleep {NAP}4\n```\n", "never"])
     async with AsyncOpenAI(base_url=server.base_url, api_key="x") as client:
         patch_openai_with_ptc(client, cwd=workspace)
         async with await client.responses.create(model="m", input="x", stream=True) as stream:
             async for event in display_events_async(stream):
                 if event.type == "code_output":
                     break
-        assert not processes_with("61.7314")
+        assert not processes_with(f"{NAP}4")
         unpatch_openai(client)
     server.close()
 
