@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, AzureOpenAI, OpenAI
+from openai import AsyncOpenAI, AzureOpenAI, DefaultHttpxClient, OpenAI
 from pydantic import BaseModel
 
 from agentd import ScriptedModel, display_events, patch_openai_with_ptc, unpatch_openai
@@ -328,3 +328,33 @@ def test_a_later_call_goes_on_from_the_end_of_the_turn(patched: Any, stream: boo
     client.responses.create(model="m", input="Sure?", previous_response_id=response.id)
     named = client.responses.retrieve(server.requests[2].body["previous_response_id"])
     assert named.output_text == "It is 42."
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_every_model_call_goes_through_the_callers_http_client(workspace: Path, hooked: bool) -> None:
+    sent: list[Any] = []
+    hooks: Any = {"request": [sent.append], "response": [sent.append]} if hooked else {}
+    with ScriptedModel([CODE, CODE, "ok"] * 2) as server, DefaultHttpxClient(event_hooks=hooks) as http:
+        http.headers["X-Own"] = "1"
+        client = OpenAI(base_url=server.base_url, api_key="x", http_client=http)
+        patch_openai_with_ptc(client, cwd=workspace)
+        for _ in range(2):
+            assert client.responses.create(model="m", input="x").output_text.endswith("ok")
+        unpatch_openai(client)
+    assert len(server.requests) == 6
+    assert {request.headers["x-own"] for request in server.requests} == {"1"}
+    assert len(sent) == (12 if hooked else 0)
+
+
+def test_a_closed_http_client_stays_closed(workspace: Path) -> None:
+    with ScriptedModel(["ok"] * 3) as server:
+        client = patch_openai_with_ptc(OpenAI(base_url=server.base_url, api_key="x", max_retries=0), cwd=workspace)
+        client.responses.create(model="m", input="x")
+        client.close()
+        with pytest.raises(Exception, match=r".") as patched:
+            client.responses.create(model="m", input="x")
+        unpatch_openai(client)
+        with pytest.raises(Exception, match=r".") as plain:
+            client.responses.create(model="m", input="x")
+        assert patched.type is plain.type
+        assert len(server.requests) == 1
