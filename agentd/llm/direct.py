@@ -84,47 +84,6 @@ class Moulds:
         )
 
 
-def send(http: Any, request: Any, stream: bool) -> Any:
-    """Send a request on a blocking HTTP client, as its `send` does, without the layers that have nothing to do."""
-    if not _is_bare(http, request):
-        return http.send(request, stream=stream)
-    response = http._send_single_request(request)
-    if response.has_redirect_location:
-        response.close()
-        return http.send(request, stream=stream)
-    if not stream:
-        try:
-            response.read()
-        except BaseException:
-            response.close()
-            raise
-    return response
-
-
-async def asend(http: Any, request: Any, stream: bool) -> Any:
-    """Send a request on an asynchronous HTTP client; see `send`."""
-    if not _is_bare(http, request):
-        return await http.send(request, stream=stream)
-    response = await http._send_single_request(request)
-    if response.has_redirect_location:
-        await response.aclose()
-        return await http.send(request, stream=stream)
-    if not stream:
-        try:
-            await response.aread()
-        except BaseException:
-            await response.aclose()
-            raise
-    return response
-
-
-def _is_bare(http: Any, request: Any) -> bool:
-    """Tell whether a client is the library's own or the SDK's, with neither authentication nor hooks."""
-    known = type(http).__module__.split(".")[0] in ("openai", "httpx", "httpx2")
-    plain = known and "send" not in http.__dict__ and "_send_single_request" not in http.__dict__
-    return plain and not (http.is_closed or http.auth or request.url.userinfo or any(http.event_hooks.values()))
-
-
 def receiving(send_request: Any, is_async: bool) -> Any:
     """Wrap a client's `_send_request`, so that its next attempt may be one that was made already."""
 

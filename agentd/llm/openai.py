@@ -111,7 +111,7 @@ class SyncModel:
 
     def _direct(self, request: ModelRequest, mould: direct.Mould) -> Any:
         try:
-            outcome = direct.send(self._call.http, mould.request(request.body), request.stream)
+            outcome = self._call.http.send(mould.request(request.body), stream=request.stream)
         except Exception as error:  # noqa: BLE001 - the SDK tries again, or raises its own error
             outcome = error
         if getattr(outcome, "is_success", False):
@@ -143,7 +143,7 @@ class AsyncModel:
 
     async def _direct(self, request: ModelRequest, mould: direct.Mould) -> Any:
         try:
-            outcome = await direct.asend(self._call.http, mould.request(request.body), request.stream)
+            outcome = await self._call.http.send(mould.request(request.body), stream=request.stream)
         except Exception as error:  # noqa: BLE001 - the SDK tries again, or raises its own error
             outcome = error
         if getattr(outcome, "is_success", False):
