@@ -38,7 +38,7 @@ from agentd.mcp.names import distinct, name_of_command, name_of_url
         ("node dist/index.js", "index"),
         ("deno run -A main.ts", "main"),
         ("docker run -i --rm -e KEY mcp/fetch:latest", "mcp/fetch"),
-        ("/work/.venv/bin/mcp-server-git", "mcp-server-git"),
+        ("/srv/tools/bin/mcp-server-git", "mcp-server-git"),
         ("C/mcp-thing.exe", "mcp-thing"),
         ("env A=1 B=2 npx -y pkg", "pkg"),
         ("env", "env"),
