@@ -53,7 +53,3 @@ class MemoryStore:
                 await changed.wait()
         finally:
             self._followers[session].remove(wake)
-
-    def drop(self, session: str) -> None:
-        """Forget a session's records."""
-        self._records.pop(session, None)

@@ -221,6 +221,16 @@ def test_an_observer_sees_every_event(driver: Driver, workspace: Path) -> None:
     assert {"text.delta", "code.started", "code.output", "code.finished", "message", "usage"} <= set(types)
 
 
+def test_an_observer_that_fails_harms_nobody(driver: Driver, workspace: Path) -> None:
+    def fail(event: Any) -> None:
+        raise ValueError(event.type)
+
+    with ScriptedModel([CODE, "42"]) as server:
+        driver.connect(server, workspace)
+        answer = driver.ask("x", on_event=fail)
+    assert answer.run.status == "completed" and answer.outputs == ["42\n"]
+
+
 def test_a_session_keeps_one_log(driver: Driver, workspace: Path) -> None:
     with ScriptedModel([CODE, "one", CODE, "two"]) as server:
         driver.connect(server, workspace)

@@ -17,7 +17,7 @@ from agentd.loop.results import feedback
 from agentd.loop.transcript import Transcript
 from agentd.loop.wire import Block
 
-OUTPUT = st.text(st.sampled_from("`~ab \n#>"), max_size=60)
+OUTPUT = st.lists(st.sampled_from(["```", "````", "~~~", "`", "a", " ", "\n", "#", "> "]), max_size=20).map("".join)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
