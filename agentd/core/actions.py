@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agentd.core.tools import JSON, Media
+
 
 class Kind(StrEnum):
     """What an action does with its code."""
@@ -29,6 +31,25 @@ class Action:
     timeout: float | None = None
     keep_state: bool = False
     env: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One JSON call of a tool: `tool` is its key, `arguments` are as its schema wants them."""
+
+    id: str
+    tool: str
+    arguments: dict[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call gave: `text` is what the model is told, within the budget, `media` what it may also see or hear."""
+
+    id: str
+    ok: bool
+    text: str
+    media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class CodeFinished:
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """Code called a tool; `block` is the id of the block that did."""
+    """A tool was called: by code, then `block` is the id of the block that did, or by the model itself."""
 
     type: ClassVar[Literal["tool.started"]] = "tool.started"
     id: str
@@ -104,6 +104,17 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolProgress:
+    """A running tool call tells how far it is; `total` is what `progress` leads to, where the tool knows it."""
+
+    type: ClassVar[Literal["tool.progress"]] = "tool.progress"
+    id: str
+    progress: float
+    total: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FileChanged:
     """A block created or replaced a file; `path` is relative to the workspace."""
 
@@ -114,7 +125,10 @@ class FileChanged:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one model call; `estimated` when the call was cut and its own figures never came."""
+    """Tokens of one model call; `estimated` when the call was cut and its own figures never came.
+
+    `cost_usd` is its price in US dollars, `None` when the price of the model is not known.
+    """
 
     type: ClassVar[Literal["usage"]] = "usage"
     input_tokens: int = 0
@@ -122,15 +136,25 @@ class Usage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The one terminal event of a turn; `stop_reason` is the model API's own word where there is one."""
+    """The one terminal event of a turn; `stop_reason` is the model API's own word where there is one.
+
+    The tokens and `cost_usd` are the sums of the turn's `Usage` events; the price of a turn with a model call of
+    unknown price is unknown.
+    """
 
     type: ClassVar[Literal["turn.ended"]] = "turn.ended"
     status: Status
     stop_reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +176,7 @@ Event = (
     | CodeFinished
     | ToolStarted
     | ToolFinished
+    | ToolProgress
     | FileChanged
     | Usage
     | TurnEnded
@@ -159,7 +184,7 @@ Event = (
 )
 
 EVENT_TYPES: dict[str, type_[Event]] = {cls.type: cls for cls in Event.__args__}
-FLEETING = frozenset({TextDelta.type, ReasoningDelta.type, CodeOutput.type})
+FLEETING = frozenset({TextDelta.type, ReasoningDelta.type, CodeOutput.type, ToolProgress.type})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from agentd.core.actions import Action, ActionResult, Bindings, Refusal
 from agentd.core.events import Event, Record
-from agentd.core.tools import JSON, ToolResult, ToolSpec
+from agentd.core.tools import JSON, Progress, ToolResult, ToolSpec
 
 
 class Tool(Protocol):
@@ -26,6 +26,13 @@ class BlockingTool(Tool, Protocol):
     """A tool that is an ordinary function: it may be called in any thread, without an event loop."""
 
     def call_blocking(self, arguments: dict[str, JSON]) -> ToolResult: ...
+
+
+@runtime_checkable
+class ReportingTool(Tool, Protocol):
+    """A tool that tells how far a call is; `report` is called on the loop that the call runs on and does not raise."""
+
+    async def call_reporting(self, arguments: dict[str, JSON], report: Callable[[Progress], object]) -> ToolResult: ...
 
 
 class Door(Protocol):

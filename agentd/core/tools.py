@@ -23,8 +23,34 @@ class ToolSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """An image or a sound in a result: `kind` is `image` or `audio`, `data` its content in base64.
+
+    `file` is the path in the workspace where it has been saved, `""` when it has not.
+    """
+
+    kind: str
+    mime_type: str
+    data: str
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a call gave: any JSON value, or with `ok=False` the error as text in `value`."""
+    """What a call gave: any JSON value, or with `ok=False` the error as text in `value`.
+
+    `media` repeats the images and sounds, which stand as files in `value`, for a model that can see and hear.
+    """
 
     ok: bool
     value: JSON
+    media: tuple[Media, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running call is: `progress` rises, `total` is what it leads to where that is known."""
+
+    progress: float
+    total: float | None = None
+    message: str = ""
