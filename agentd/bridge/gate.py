@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import itertools
 import json
 import logging
 import re
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from time import perf_counter
 from typing import NamedTuple, cast
 
-from agentd.core.events import Event, ToolFinished, ToolStarted
-from agentd.core.protocols import BlockingTool, Tool
-from agentd.core.tools import JSON, ToolResult, ToolSpec
+from agentd.bridge.threads import Threads
+from agentd.core.events import Event, ToolFinished, ToolProgress, ToolStarted
+from agentd.core.protocols import BlockingTool, ReportingTool, Tool
+from agentd.core.tools import JSON, Progress, ToolResult, ToolSpec
 
 MAX_ARGUMENTS_SHOWN = 2000
 MAX_RESULT_SHOWN = 1000
 CLOSED = "the block that made this call has ended"
 CANCELLED = "the call was cancelled: the block that made it has ended"
+ABANDONED = "the call was cancelled: nobody waits for its answer any more"
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -35,20 +35,30 @@ class UnknownTool(Exception):
 class _Entry(NamedTuple):
     tool: Tool
     blocking: Callable[[dict[str, JSON]], ToolResult] | None
+    reporting: ReportingTool | None
 
 
 class Gate:
-    """Holds a session's tools by the keys that its code uses. Coroutines of tools run on `loop`."""
+    """Holds a session's tools by the keys that its code uses. Coroutines of tools run on `loop`.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    A call through `acall` has `timeout` seconds; what a blocking function still does then has no effect on the answer.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float | None = None) -> None:
         self.loop = loop
+        self.timeout = timeout
+        self.threads = Threads()
         self._entries: dict[str, _Entry] = {}
 
     def update(self, tools: Mapping[str, Tool]) -> None:
         """Replace the catalogue; calls that run already are not touched."""
         self._entries = {
             # Asked once here: a protocol check costs as much as a whole call.
-            key: _Entry(tool, tool.call_blocking if isinstance(tool, BlockingTool) else None)
+            key: _Entry(
+                tool,
+                tool.call_blocking if isinstance(tool, BlockingTool) else None,
+                tool if isinstance(tool, ReportingTool) else None,
+            )
             for key, tool in tools.items()
         }
 
@@ -100,28 +110,38 @@ class BlockDoor:
             _log.exception("a tool call failed in the gate")
             return _refusal(f"{type(error).__name__} in the gate: {error}")
 
-    async def acall(self, key: str, arguments: dict[str, JSON]) -> ToolResult:
-        """Call a tool from the loop; blocking tools run in a thread. Only `UnknownTool` is raised."""
+    async def acall(self, key: str, arguments: dict[str, JSON], call_id: str = "") -> ToolResult:
+        """Call a tool from the loop; blocking tools run in a thread. Only `UnknownTool` is raised.
+
+        `call_id` is the call's id in the events; by default it is made from the block's.
+        """
         entry = self.gate.entry(key)
         if self._closed:
             return ToolResult(False, CLOSED)
-        call_id = self._begin(key, _shown(arguments, MAX_ARGUMENTS_SHOWN))
+        call_id = self._begin(key, _shown(arguments, MAX_ARGUMENTS_SHOWN), call_id)
         # Called on the gate's loop or on another one: either way the work belongs to the gate.
-        future = _in_thread(entry.blocking, arguments) if entry.blocking else self._submit(entry.tool, arguments)
+        if entry.blocking is not None:
+            future = self.gate.threads.run(entry.blocking, arguments)
+        else:
+            future = self._submit(call_id, entry, arguments)
         self._watch(call_id, future)
+        limit = asyncio.timeout(self.gate.timeout)
         try:
-            result = await asyncio.wrap_future(future)
+            async with limit:
+                result = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             # Cancelled by close(), or with the task that waits here.
             future.cancel()
-            result = ToolResult(False, CANCELLED)
-            self._finish(call_id, result.ok, CANCELLED)
             task = asyncio.current_task()
             if task is not None and task.cancelling():
+                self._finish(call_id, False, ABANDONED)
                 raise
-            return result
+            self._finish(call_id, False, CANCELLED)
+            return ToolResult(False, CANCELLED)
         except Exception as error:  # noqa: BLE001  the rim of a tool call
-            result = _failure(key, error)
+            future.cancel()
+            late = f"{key} did not answer within {self.gate.timeout} s"
+            result = ToolResult(False, late) if limit.expired() else _failure(key, error)
         if not self._finish(call_id, result.ok, _shown(result.value, MAX_RESULT_SHOWN)):
             return ToolResult(False, CANCELLED)
         return result
@@ -158,7 +178,7 @@ class BlockDoor:
                 return entry.blocking(arguments)
             if _running_loop() is self.gate.loop:
                 return ToolResult(False, f"{key} cannot be waited for on the event loop that runs it")
-            future = self._submit(entry.tool, arguments)
+            future = self._submit(call_id, entry, arguments)
             self._watch(call_id, future)
             return future.result()
         except CancelledError:
@@ -166,11 +186,17 @@ class BlockDoor:
         except Exception as error:  # noqa: BLE001  tools do not raise; one that does must not take the block with it
             return _failure(key, error)
 
-    def _submit(self, tool: Tool, arguments: dict[str, JSON]) -> Future[ToolResult]:
-        return asyncio.run_coroutine_threadsafe(tool.call(arguments), self.gate.loop)
+    def _submit(self, call_id: str, entry: _Entry, arguments: dict[str, JSON]) -> Future[ToolResult]:
+        def report(progress: Progress) -> None:
+            if call_id in self._started:
+                self._emit(ToolProgress(call_id, progress.progress, progress.total, progress.message))
 
-    def _begin(self, key: str, arguments: str) -> str:
-        call_id = f"{self._block}.{next(self._numbers)}"
+        if entry.reporting is not None:
+            return asyncio.run_coroutine_threadsafe(entry.reporting.call_reporting(arguments, report), self.gate.loop)
+        return asyncio.run_coroutine_threadsafe(entry.tool.call(arguments), self.gate.loop)
+
+    def _begin(self, key: str, arguments: str, call_id: str = "") -> str:
+        call_id = call_id or f"{self._block}.{next(self._numbers)}"
         self._emit(ToolStarted(call_id, self._block, key, arguments))
         self._started[call_id] = perf_counter()
         return call_id
@@ -241,22 +267,3 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _in_thread(call: Callable[[dict[str, JSON]], ToolResult], arguments: dict[str, JSON]) -> Future[ToolResult]:
-    """Run `call` in a thread of its own: in a pool, some slow tools would make all others wait."""
-    future: Future[ToolResult] = Future()
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            result = context.run(call, arguments)
-        except BaseException as error:  # noqa: BLE001  it is raised where the future is waited for
-            if not future.cancelled():
-                future.set_exception(error)
-        else:
-            if not future.cancelled():
-                future.set_result(result)
-
-    threading.Thread(target=work, name="agentd tool", daemon=True).start()
-    return future

@@ -42,6 +42,8 @@ class Front:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            # A client that has gone takes its call with it.
+            handler_cancellation=True,
             keepalive_timeout=owner.patience,
             lingering_time=1.0,
             shutdown_timeout=_CLOSE_TIME,

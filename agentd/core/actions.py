@@ -35,11 +35,15 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One JSON call of a tool: `tool` is its key, `arguments` are as its schema wants them."""
+    """One JSON call of a tool: `tool` is its key, `arguments` are as its schema wants them.
+
+    With a `problem` nothing is called: that is what the model is told.
+    """
 
     id: str
     tool: str
     arguments: dict[str, JSON]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

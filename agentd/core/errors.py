@@ -43,5 +43,13 @@ class ServerFailed(AgentdError):
     """An MCP server failed."""
 
 
+class NotOffered(ServerFailed):
+    """An MCP server does not offer this."""
+
+
 class NotPatched(AgentdError, TypeError):
     """This object does not come from a patched client."""
+
+
+class ProviderUnavailable(AgentdError):
+    """This model's provider cannot be reached from here."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from agentd.core.actions import Action, ActionResult, Bindings, Refusal
-from agentd.core.events import Event, Record
+from agentd.core.actions import Action, ActionResult, Answer, Bindings, Call, Refusal
+from agentd.core.events import Event, Record, Usage
 from agentd.core.tools import JSON, Progress, ToolResult, ToolSpec
 
 
@@ -105,25 +105,35 @@ class Reply(Protocol):
 
 
 class Model(Protocol):
-    """Sends a request to a model. Errors of the API or the network are raised as the SDK raises them."""
+    """Sends a request to a model. Errors of the API or the network are raised as the SDK raises them.
+
+    `cost` is the price of one call in US dollars, `None` when it is not known: `asked` is the model's name in the
+    request, `answered` and `tier` are its name and the service tier in the answer, `""` where it has none.
+    """
 
     async def send(self, request: ModelRequest) -> Reply: ...
 
+    def cost(self, usage: Usage, asked: str, answered: str, tier: str) -> float | None: ...
+
+
+Happening = Event | Answer
+
 
 class Actions(Protocol):
-    """The blocks of one message: run in order, each as soon as those before it have ended, away from the caller.
+    """The actions of one message: done away from the caller, in order and each as soon as those before it have ended.
 
-    A refusal takes its place in the order and ends at once. `prepare` says that an action is on its way.
-    `take` gives what has happened so far without waiting; `wait` what happens next, and `[]` when all that was
-    submitted has ended.
+    A refusal takes its place in the order and ends at once. Calls of tools, and with `concurrent` actions too, begin at
+    once and run side by side. The last that happens to an action is its `CodeFinished` or its `Answer`. `prepare` says
+    that an action is on its way. `take` gives what has happened so far without waiting; `wait` what happens next, and
+    `[]` when all that was submitted has ended.
     """
 
     def prepare(self) -> None: ...
 
-    def submit(self, action: Action | Refusal) -> None: ...
+    def submit(self, action: Action | Refusal | Call) -> None: ...
 
-    def take(self) -> list[Event]: ...
+    def take(self) -> list[Happening]: ...
 
-    async def wait(self) -> list[Event]: ...
+    async def wait(self) -> list[Happening]: ...
 
     async def cancel(self) -> None: ...

@@ -34,7 +34,7 @@ request.end(JSON.stringify({a: 40, b: 2}));
 
 async def run(*command: str) -> str:
     if shutil.which(command[0]) is None:
-        pytest.skip(f"not installable: {command[0]} is a program of the operating system")
+        pytest.skip(f"{command[0]} is missing: run `make system`")
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
