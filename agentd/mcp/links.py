@@ -1,4 +1,4 @@
-"""The open way to one server: over the SDK's client, or over an object that its user made."""
+"""The open way to one server: over the SDK's client."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from types import SimpleNamespace, TracebackType
+from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Protocol, Self, cast
 
 import httpx2
 import mcp_types as types
 from anyio import BrokenResourceError, ClosedResourceError
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, ClientSession, MCPError
 from mcp.client.session import IncomingMessage
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
+from agentd.core.tools import Progress
+from agentd.mcp.callbacks import client_info
 from agentd.mcp.lines import Tail
-from agentd.mcp.listing import MendedTransport
+from agentd.mcp.notices import LISTS, Kind, Notice, Notices
+from agentd.mcp.pages import all_pages
 from agentd.mcp.stdio import NOT_SENT, StdioTransport
 
-_MAX_PAGES = 1000
+Report = Callable[[Progress], object]
+_NO_LIMIT = 30 * 24 * 3600.0
+_ACK_TIME = 1.0
+_RETRY_TIMES = (0.25, 30.0)
 _log = logging.getLogger("agentd.mcp")
 
 
@@ -30,10 +37,26 @@ class NoAnswer(Exception):
     """A call has no usable answer; the text says what is known about it."""
 
 
+@dataclass(frozen=True)
+class Wiring:
+    """What a link is made with: `options` are those of `mcp.Client` that carry the user's callbacks."""
+
+    limit: int
+    options: Callable[[], Mapping[str, Any]] = field(default=dict[str, Any])
+    notices: Notices = field(default_factory=Notices)
+    version: str | None = None
+
+    @property
+    def mode(self) -> str:
+        """The SDK's name for the way to connect: the handshake settles the revision within its era."""
+        return "legacy" if self.version in HANDSHAKE_PROTOCOL_VERSIONS else "auto"
+
+
 class Link(Protocol):
     """An async context manager that is entered once; `over` is set when it has broken or is to be left.
 
-    `stale` says that the tools must be listed again, `tail` what the server has printed.
+    `stale` says that the tools must be listed again, `tail` what the server has printed. `session` is the SDK's, where
+    the server's object lets us have it. `call_limit` is the object's own time limit for a call, 0 when it has none.
     """
 
     over: asyncio.Event
@@ -41,6 +64,12 @@ class Link(Protocol):
 
     @property
     def stale(self) -> bool: ...
+
+    @property
+    def session(self) -> ClientSession | None: ...
+
+    @property
+    def call_limit(self) -> float: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -50,7 +79,7 @@ class Link(Protocol):
 
     async def list_tools(self) -> list[types.Tool]: ...
 
-    async def call_tool(self, name: str, arguments: dict[str, Any], limit: float) -> types.CallToolResult: ...
+    async def call_tool(self, name: str, arguments: dict[str, Any], report: Report | None) -> types.CallToolResult: ...
 
 
 def was_not_sent(error: BaseException) -> bool:
@@ -73,22 +102,55 @@ def is_lost(error: BaseException) -> bool:
     return error.__cause__ is not None and is_lost(error.__cause__)
 
 
-class ClientLink:
-    """A server over the SDK's own client; follows its notices that the list of tools has changed."""
+def progress_of(report: Report | None) -> Any:
+    """Return `report` in the form that the SDK calls; `None` stays `None`: then no progress is asked for."""
+    if report is None:
+        return None
 
-    def __init__(self, client: Client, stdio: StdioTransport | None) -> None:
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        await tell(report, Progress(progress, total, message or ""))
+
+    return told
+
+
+async def tell(report: Report, progress: Progress) -> None:
+    """Call `report`, which may be a coroutine function."""
+    said = report(progress)
+    if isinstance(said, Awaitable):
+        await cast(Awaitable[object], said)
+
+
+class ClientLink:
+    """A server over the SDK's own client; follows its notices that its lists have changed."""
+
+    def __init__(self, client: Client, stdio: StdioTransport | None, wiring: Wiring) -> None:
         self.over = stdio.over if stdio else asyncio.Event()
         self.tail = stdio.tail if stdio else Tail()
         self.stale = True
-        self._unnoticed = False
-        self._client = dataclasses.replace(client, message_handler=self._handler(client.message_handler))
+        self._notices = wiring.notices
+        self._version = wiring.version
+        self._client = dataclasses.replace(
+            client, **_missing(client, wiring), message_handler=self._handler(client.message_handler)
+        )
         self._stack = AsyncExitStack()
+        self._unnoticed = False
         self._listening: asyncio.Task[None] | None = None
+        self._heard = asyncio.Event()
+
+    @property
+    def session(self) -> ClientSession | None:
+        return self._client.session
+
+    @property
+    def call_limit(self) -> float:
+        return 0.0
 
     def _handler(self, users: Callable[[IncomingMessage], Awaitable[None]] | None) -> Any:
         async def handle(message: IncomingMessage) -> None:
-            if isinstance(message, types.ToolListChangedNotification):
-                self.stale = True
+            notice = notice_of(message)
+            if notice is not None:
+                self.stale = self.stale or notice.kind is Kind.TOOLS
+                self._notices.publish(notice)
             if users is not None:
                 await users(message)
 
@@ -96,9 +158,16 @@ class ClientLink:
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._client)
-        tools = self._client.server_capabilities.tools
-        if self._client.protocol_version in MODERN_PROTOCOL_VERSIONS and tools is not None and tools.list_changed:
-            self._listening = asyncio.create_task(self._listen())
+        if self._version in MODERN_PROTOCOL_VERSIONS and self._client.protocol_version != self._version:
+            speaks = self._client.protocol_version
+            await self._stack.aclose()
+            raise RuntimeError(f"it speaks {speaks}, not {self._version}")
+        lists = announced(self._client.server_capabilities)
+        if self._client.protocol_version in MODERN_PROTOCOL_VERSIONS and lists:
+            self._listening = asyncio.create_task(self._listen(lists))
+            # What is listed after the server has confirmed cannot change unheard.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), _ACK_TIME)
         return self
 
     async def __aexit__(
@@ -106,22 +175,43 @@ class ClientLink:
     ) -> None:
         if self._listening is not None:
             self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
-        await self._stack.__aexit__(kind, error, trace)
-
-    async def _listen(self) -> None:
-        """Wait for changes: servers of the stateless era tell only those who ask.
-
-        A subscription that ends leaves `stale` set: without notices every connect lists anew.
-        """
         try:
-            async with self._client.listen(tools_list_changed=True) as subscription:
-                async for _ in subscription:
-                    self.stale = True
-        except Exception as error:  # noqa: BLE001  whatever ended it, the tools are listed anew
-            _log.debug("no notices of changed tools: %r", error)
+            # First of all: after a crash of the transport every wait before this is cancelled.
+            await self._stack.__aexit__(kind, error, trace)
         finally:
-            self._unnoticed = self.stale = True
+            if self._listening is not None:
+                await asyncio.gather(self._listening, return_exceptions=True)
+
+    async def _listen(self, lists: frozenset[Kind]) -> None:
+        """Ask for notices of changed lists, again and again: servers of the stateless era tell only those who ask."""
+        pause, longest = _RETRY_TIMES
+        while True:
+            try:
+                async with self._client.listen(
+                    tools_list_changed=Kind.TOOLS in lists,
+                    prompts_list_changed=Kind.PROMPTS in lists,
+                    resources_list_changed=Kind.RESOURCES in lists,
+                ) as subscription:
+                    self._now_heard(lists)
+                    pause = _RETRY_TIMES[0]
+                    async for _ in subscription:
+                        pass  # the handler of all messages has it too
+            except Exception as error:  # noqa: BLE001  whatever ended it, the tools are listed anew each time
+                _log.debug("no notices of changed lists: %r", error)
+                if isinstance(error, MCPError) and not is_lost(error):
+                    self._heard.set()
+                    return
+            finally:
+                self._unnoticed = self.stale = True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+
+    def _now_heard(self, lists: frozenset[Kind]) -> None:
+        self._unnoticed = False
+        if self._heard.is_set():
+            for kind in lists:
+                self._notices.publish(Notice(kind))
+        self._heard.set()
 
     async def list_tools(self) -> list[types.Tool]:
         # Before the request: a notice that comes while the pages are read must not be lost.
@@ -132,114 +222,47 @@ class ClientLink:
             self.stale = True
             raise
 
-    async def call_tool(self, name: str, arguments: dict[str, Any], limit: float) -> types.CallToolResult:
-        # The caller keeps the time; the SDK's own, shorter default must not come before.
-        return await self._client.call_tool(name, arguments, read_timeout_seconds=limit * 2)
+    async def call_tool(self, name: str, arguments: dict[str, Any], report: Report | None) -> types.CallToolResult:
+        # The caller keeps the time; a shorter default of the user's client must not come before.
+        limit = _NO_LIMIT if self._client.read_timeout_seconds else None
+        return await self._client.call_tool(
+            name, arguments, read_timeout_seconds=limit, progress_callback=progress_of(report)
+        )
+
+
+def _missing(client: Client, wiring: Wiring) -> dict[str, Any]:
+    """Return the callbacks that the user's client does not have itself."""
+    return {name: value for name, value in wiring.options().items() if getattr(client, name) is None}
+
+
+def new_client(transport: Any, wiring: Wiring) -> Client:
+    """Return a client of our own."""
+    return Client(transport, mode=wiring.mode, cache=None, client_info=client_info())
+
+
+def notice_of(message: IncomingMessage) -> Notice | None:
+    """Return what `message` says about lists and resources; `None` for all others."""
+    match message:
+        case types.ToolListChangedNotification():
+            return Notice(Kind.TOOLS)
+        case types.ResourceListChangedNotification():
+            return Notice(Kind.RESOURCES)
+        case types.PromptListChangedNotification():
+            return Notice(Kind.PROMPTS)
+        case types.ResourceUpdatedNotification():
+            return Notice(Kind.UPDATED, message.params.uri)
+        case _:
+            return None
+
+
+def announced(capabilities: types.ServerCapabilities) -> frozenset[Kind]:
+    """Return the lists whose changes the server promises to tell."""
+    parts = (capabilities.tools, capabilities.resources, capabilities.prompts)
+    return frozenset(kind for kind, part in zip(LISTS, parts, strict=True) if part is not None and part.list_changed)
 
 
 async def all_tools_of(client: Client) -> list[types.Tool]:
-    """List the tools on all pages, for as long as every page has a cursor that is new."""
-    tools: list[types.Tool] = []
-    seen: set[str | None] = set()
-    cursor: str | None = None
-    while cursor not in seen and len(seen) < _MAX_PAGES:
-        seen.add(cursor)
-        page = await client.list_tools(cursor=cursor, cache_mode="refresh")
-        tools += page.tools
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return tools
-
-
-class ServerObject(Protocol):
-    """What is asked of an object that its user made: what the servers of openai-agents have."""
-
-    async def connect(self) -> None: ...
-
-    async def cleanup(self) -> None: ...
-
-    async def list_tools(self) -> list[types.Tool]: ...
-
-    async def call_tool(self, tool_name: str, arguments: dict[str, Any] | None) -> types.CallToolResult: ...
-
-
-async def list_tools_of(server: ServerObject) -> list[types.Tool]:
-    """List the object's tools: its own cache and filter apply."""
-    if callable(getattr(server, "tool_filter", None)):
-        # A filter function is asked per agent and run. Here are none; it gets empty ones, else the library refuses.
-        context, agent = SimpleNamespace(context=None), SimpleNamespace(name="agentd")
-        return await cast(Any, server).list_tools(context, agent)
-    return await server.list_tools()
-
-
-class ObjectLink:
-    """A server object that we connect, and clean up in the same task.
-
-    A stdio server of openai-agents gets our transport for its process. Its time-out for one request holds for calls,
-    but not for the start, which has a limit of its own.
-    """
-
-    def __init__(self, server: ServerObject, limit: int) -> None:
-        self._server = server
-        self._stdio = _own_stdio(server, limit)
-        self.over = self._stdio.over if self._stdio else asyncio.Event()
-        self.tail = self._stdio.tail if self._stdio else Tail()
-
-    @property
-    def stale(self) -> bool:
-        """Always: the object keeps its own list, or lists anew, as its user has asked of it."""
-        return True
-
-    async def __aenter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            if self._stdio is not None:
-                transport = MendedTransport(self._stdio)
-                stack.enter_context(_attribute(self._server, "create_streams", lambda: transport))
-            if getattr(self._server, "client_session_timeout_seconds", None):
-                stack.enter_context(_attribute(self._server, "client_session_timeout_seconds", None))
-            await self._server.connect()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._server.cleanup()
-
-    async def list_tools(self) -> list[types.Tool]:
-        return await list_tools_of(self._server)
-
-    async def call_tool(self, name: str, arguments: dict[str, Any], limit: float) -> types.CallToolResult:
-        own: float | None = getattr(self._server, "client_session_timeout_seconds", None)
-        if not own or getattr(self._server, "max_retry_attempts", 0):
-            return await self._server.call_tool(name, arguments)
-        try:
-            async with asyncio.timeout(own):
-                return await self._server.call_tool(name, arguments)
-        except TimeoutError:
-            said = "client_session_timeout_seconds of the server object"
-            raise NoAnswer(f"{name} did not answer within {own:g} s ({said})") from None
-
-
-@contextlib.contextmanager
-def _attribute(target: object, name: str, value: object) -> Generator[None]:
-    """Give the instance this attribute for a while."""
-    fields = vars(target)
-    had, before = name in fields, fields.get(name)
-    setattr(target, name, value)
-    try:
-        yield
-    finally:
-        if had:
-            setattr(target, name, before)
-        else:
-            delattr(target, name)
-
-
-def _own_stdio(server: ServerObject, limit: int) -> StdioTransport | None:
-    parameters = getattr(server, "params", None)
-    streams = getattr(type(server), "create_streams", None)
-    # Only the library's own way to start a process is replaced, never one that a subclass has put in its place.
-    if isinstance(parameters, StdioServerParameters) and getattr(streams, "__module__", "").startswith("agents.mcp"):
-        return StdioTransport(parameters, limit)
-    return None
+    """List the tools on all pages."""
+    return await all_pages(
+        lambda cursor: client.list_tools(cursor=cursor, cache_mode="refresh"), lambda page: page.tools
+    )

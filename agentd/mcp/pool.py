@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agentd.core.errors import OptionError, ServerFailed
 from agentd.core.protocols import Tool
-from agentd.core.tools import JSON, ToolResult, ToolSpec
+from agentd.core.tools import JSON, Progress, ToolResult, ToolSpec
+from agentd.mcp.handlers import Handlers
 from agentd.mcp.names import distinct
 
 if TYPE_CHECKING:
     from agentd.mcp.borrowed import BorrowedConnection
     from agentd.mcp.connection import Connection
-    from agentd.mcp.sources import Source
+    from agentd.mcp.sources import Source, Terms
     from agentd.mcp.values import Save
 
 _MARK = "_agentd_connection"
@@ -44,11 +45,18 @@ class McpTool:
 
     async def call(self, arguments: dict[str, JSON]) -> ToolResult:
         """Call the tool on its server, which is connected again when it has ended since."""
+        return await self._call(arguments, None)
+
+    async def call_reporting(self, arguments: dict[str, JSON], report: Callable[[Progress], object]) -> ToolResult:
+        """Call the tool; the server's notices of progress go to `report`."""
+        return await self._call(arguments, report)
+
+    async def _call(self, arguments: dict[str, JSON], report: Callable[[Progress], object] | None) -> ToolResult:
         from agentd.mcp.links import NoAnswer
         from agentd.mcp.values import result_of
 
         try:
-            answer = await self._connection.call(self.spec.name, arguments)
+            answer = await self._connection.call(self.spec.name, arguments, report)
             return await result_of(answer, self._wrapped, self._limit, self._save)
         except (NoAnswer, ServerFailed) as error:
             return ToolResult(False, str(error))
@@ -61,13 +69,22 @@ class ServerPool:
     """Owns MCP connections on one event loop, where all its coroutines run.
 
     A server process gets six variables of our environment (HOME, LOGNAME, PATH, SHELL, TERM, USER) and those that its
-    own parameters name, so no key of ours reaches it unasked. Times are in seconds, `max_result` in bytes.
+    own parameters name, so no key of ours reaches it unasked. Times are in seconds, `max_result` in bytes. `handlers`
+    answer the servers that the pool connects itself; an `MCPClient` among the servers keeps its own.
     """
 
-    def __init__(self, *, start_timeout: float = 30.0, call_timeout: float = 60.0, max_result: int = 16 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        start_timeout: float = 30.0,
+        call_timeout: float = 60.0,
+        max_result: int = 16 << 20,
+        handlers: Handlers | None = None,
+    ) -> None:
         self._start_timeout = start_timeout
         self._call_timeout = call_timeout
         self._max_result = max_result
+        self._handlers = handlers or Handlers()
         self._connections: dict[object, Connection | BorrowedConnection] = {}
         self._sources: dict[object, Source] = {}
         self._names: dict[object, str] = {}
@@ -118,7 +135,7 @@ class ServerPool:
             return []
         # In a thread: the SDK takes most of a second to import, and this loop serves others.
         module = await asyncio.to_thread(importlib.import_module, "agentd.mcp.sources")
-        sources: list[Source] = [module.recognise(server, self._max_result) for server in servers]
+        sources: list[Source] = [module.recognise(server) for server in servers]
         return list({source.key: source for source in sources}.values())
 
     def _connection(
@@ -126,6 +143,7 @@ class ServerPool:
     ) -> Connection | BorrowedConnection:
         from agentd.mcp.borrowed import BorrowedConnection
         from agentd.mcp.connection import Connection
+        from agentd.mcp.sources import connection_of
 
         known = self._connections.get(source.key)
         if isinstance(known, Connection) and not known.closed:
@@ -145,13 +163,21 @@ class ServerPool:
                 )
             connection = BorrowedConnection(name, source.peer, home_loop, **times)
         else:
-            connection = Connection(name, source.description, source.open_link, **times)
+            connection = connection_of(source, name, self._terms(source))
             if source.shareable:
                 with contextlib.suppress(AttributeError):  # an object with slots cannot be marked
                     setattr(source.origin, _MARK, connection)
+        kept = isinstance(connection, BorrowedConnection) or not source.takes_callbacks
+        if source.terms is None and self._handlers.asked() and kept:
+            _log.warning("%s cannot ask us anything: pass it without connecting it, or as an agentd.MCPClient", name)
         self._connections[source.key] = connection
         self._sources[source.key] = source
         return connection
+
+    def _terms(self, source: Source) -> Terms:
+        from agentd.mcp.sources import Terms
+
+        return source.terms or Terms(self._start_timeout, self._call_timeout, self._max_result, self._handlers)
 
     def _name(self, source: Source) -> str:
         if source.key not in self._names:

@@ -7,7 +7,10 @@ import os
 import signal
 from pathlib import Path
 
+MARK = "AGENTD_MCP_SERVER"
+
 _PROC = Path("/proc")
+_PASSES = 5
 
 
 def tree_of(pid: int) -> dict[int, int]:
@@ -24,12 +27,43 @@ def tree_of(pid: int) -> dict[int, int]:
     return found
 
 
+def marked(token: str) -> dict[int, int]:
+    """Return the processes that have `MARK=token` in their environment, each with its start time.
+
+    Those are the ones that a server has started, wherever they have gone since: also into a session of their own, with
+    their parents dead. One that was started with an environment of its own is not found.
+    """
+    wanted = f"{MARK}={token}".encode()
+    found: dict[int, int] = {}
+    for child, (_, _, started) in _table().items():
+        try:
+            environment = (_PROC / str(child) / "environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in environment.split(b"\0"):
+            found[child] = started
+    return found
+
+
+def kill_marked(token: str) -> None:
+    """Kill all that `marked` finds, until there is nothing that was started meanwhile."""
+    for _ in range(_PASSES):
+        left = {child: started for child, started in marked(token).items() if _runs(child)}
+        if not left:
+            return
+        _signal(left, signal.SIGKILL)
+
+
 def kill_tree(pid: int, tree: dict[int, int], *, gently: bool = False) -> None:
     """Signal the process group of `pid` and what is left of `tree`: SIGTERM when `gently`, else SIGKILL."""
     number = signal.SIGTERM if gently else signal.SIGKILL
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    for child, started in tree.items():
+    _signal(tree, number)
+
+
+def _signal(processes: dict[int, int], number: signal.Signals) -> None:
+    for child, started in processes.items():
         stat = _stat(child)
         # A number that now belongs to another process is left alone.
         if stat is not None and stat[2] == started:
@@ -47,6 +81,13 @@ def _table() -> dict[int, tuple[int, int, int]]:
             if stat is not None:
                 table[int(entry)] = stat
     return table
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 def _stat(pid: int) -> tuple[int, int, int] | None:

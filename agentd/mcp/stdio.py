@@ -15,13 +15,15 @@ from typing import cast
 
 import anyio
 import mcp_types as types
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp import StdioServerParameters
+from mcp import MCPError, StdioServerParameters
+from mcp.client._transport import TransportStreams  # what its public functions take and give
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
+from agentd.core.ids import new_id
 from agentd.mcp.lines import LineSplitter, LongLine, Tail
-from agentd.mcp.processes import kill_tree, tree_of
+from agentd.mcp.pipes import Incoming, Outgoing
+from agentd.mcp.processes import MARK, kill_marked, kill_tree, marked, tree_of
 
 NOT_SENT = -32081
 TOO_LARGE = -32082
@@ -31,7 +33,6 @@ _LEAVE_TIME = 0.7
 _KILL_TIME = 0.4
 _DRAIN_TIME = 0.3
 
-_Item = SessionMessage | Exception
 _log = logging.getLogger("agentd.mcp")
 
 
@@ -57,37 +58,33 @@ class StdioTransport:
     def __init__(self, parameters: StdioServerParameters, limit: int) -> None:
         self.over = asyncio.Event()
         self.tail = Tail()
+        self._token = new_id("server")
         self._parameters = parameters
         self._limit = limit
+        self._incoming = Incoming()
+        self._outgoing = Outgoing(self._write)
         self._exited = asyncio.Event()
         self._pending: set[str | int] = set()
         self._garbage = 0
         self._noted = False
         self._ended = False
-        self._in_hand = False
 
-    async def __aenter__(self) -> tuple[MemoryObjectReceiveStream[_Item], MemoryObjectSendStream[SessionMessage]]:
+    async def __aenter__(self) -> TransportStreams:
         parameters = self._parameters
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.subprocess_exec(
             lambda: _Protocol(self._exited),
             parameters.command,
             *parameters.args,
-            env=get_default_environment() | (parameters.env or {}),
+            env=get_default_environment() | (parameters.env or {}) | {MARK: self._token},
             cwd=parameters.cwd,
             start_new_session=True,
         )
         self._transport = transport
         self._process = asyncio.subprocess.Process(transport, protocol, loop)
-        self._send, incoming = anyio.create_memory_object_stream[_Item](0)
-        self._refuse = self._send.clone()
-        outgoing, self._outgoing = anyio.create_memory_object_stream[SessionMessage](0)
-        self._own_ends = (outgoing, incoming)
-        self._tasks = [
-            asyncio.create_task(work()) for work in (self._read, self._write, self._read_errors, self._watch)
-        ]
-        self._errors_read = self._tasks[2]
-        return incoming, outgoing
+        self._tasks = [asyncio.create_task(work()) for work in (self._read, self._read_errors, self._watch)]
+        self._errors_read = self._tasks[1]
+        return self._incoming, self._outgoing
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -103,13 +100,12 @@ class StdioTransport:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._end_process()
-            for stream in (self._send, self._refuse, self._outgoing, *self._own_ends):
-                stream.close()
+            self._finish()
 
     async def _end_process(self) -> None:
         pid = self._process.pid
         # Found before the server leaves: afterwards nothing leads from it to children in sessions of their own.
-        tree = tree_of(pid)
+        tree = tree_of(pid) | marked(self._token)
         stdin = self._process.stdin
         if stdin is not None:
             stdin.close()
@@ -119,6 +115,7 @@ class StdioTransport:
                 await self._exits_within(_KILL_TIME)
         finally:
             kill_tree(pid, tree)
+            kill_marked(self._token)
         await self._exits_within(_KILL_TIME)
         self._transport.close()
         # One pass, so that the closed pipes are really gone when the caller closes its loop.
@@ -143,25 +140,21 @@ class StdioTransport:
             self.tail.note(f"[exit code {code}]" if code >= 0 else f"[ended by signal {-code}]")
 
     def _finish(self) -> None:
-        """End the session, but not before a request that is just being refused has been."""
+        """End the session: from here on the SDK's own writes fail at once, and visibly unsent."""
         self._ended = True
         self.over.set()
-        # From here on the SDK's own writes fail at once, and visibly unsent.
-        self._outgoing.close()
-        self._send.close()
-        if not self._in_hand:
-            self._refuse.close()
+        self._outgoing.closed = True
+        self._incoming.end()
 
     async def _read(self) -> None:
         stdout = cast(asyncio.StreamReader, self._process.stdout)
         lines = LineSplitter(self._limit)
-        with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            while data := await stdout.read(1 << 17):
-                for line in lines.feed(data):
-                    await self._take(line)
-                if self._garbage > MAX_GARBAGE:
-                    self.tail.note("printed too much that is not MCP on its standard output")
-                    break
+        while data := await stdout.read(1 << 17):
+            for line in lines.feed(data):
+                await self._take(line)
+            if self._garbage > MAX_GARBAGE:
+                self.tail.note("printed too much that is not MCP on its standard output")
+                break
         self._finish()
 
     async def _take(self, line: bytes | LongLine) -> None:
@@ -175,7 +168,7 @@ class StdioTransport:
         self._garbage = 0
         if isinstance(message, types.JSONRPCResponse | types.JSONRPCError) and message.id is not None:
             self._pending.discard(message.id)
-        await self._send.send(SessionMessage(message))
+        await self._incoming.put(SessionMessage(message))
 
     def _parse(self, line: bytes) -> types.JSONRPCMessage | None:
         if line.lstrip()[:1] == b"{":
@@ -193,35 +186,27 @@ class StdioTransport:
     async def _fail(self, number: str | int, code: int, message: str) -> None:
         self._pending.discard(number)
         error = types.JSONRPCError(jsonrpc="2.0", id=number, error=types.ErrorData(code=code, message=message))
-        with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            await self._refuse.send(SessionMessage(error))
+        await self._incoming.put(SessionMessage(error))
 
-    async def _write(self) -> None:
+    async def _write(self, item: SessionMessage) -> None:
+        """Write a message; a request that the server provably does not get raises here."""
         stdin = cast(asyncio.StreamWriter, self._process.stdin)
-        with contextlib.suppress(anyio.ClosedResourceError):
-            async for item in self._outgoing:
-                self._in_hand = True
-                await self._write_one(stdin, item.message)
-                self._in_hand = False
-                if self._ended:
-                    break
-        self._refuse.close()
-
-    async def _write_one(self, stdin: asyncio.StreamWriter, message: types.JSONRPCMessage) -> None:
+        message = item.message
         number = message.id if isinstance(message, types.JSONRPCRequest) else None
         try:
             data = message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
         except ValueError as error:
-            if number is not None:
-                await self._fail(number, types.INVALID_PARAMS, f"the arguments are not valid JSON: {error}")
-            return
+            if number is None:
+                return
+            raise MCPError(types.INVALID_PARAMS, f"the arguments are not valid JSON: {error}") from error
         if number is not None:
             self._pending.add(number)
         if self._put(stdin, data):
             with contextlib.suppress(ConnectionError):
                 await stdin.drain()
         elif number is not None:
-            await self._fail(number, NOT_SENT, "the server had ended before the request was sent")
+            self._pending.discard(number)
+            raise MCPError(NOT_SENT, "the server had ended before the request was sent")
 
     def _put(self, stdin: asyncio.StreamWriter, data: bytes) -> bool:
         """Write `data`; false when provably not one byte of it has reached the server."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import mcp_types as types
 
 from agentd.core.errors import ToolFailed
-from agentd.core.tools import JSON, Schema, ToolResult, ToolSpec
+from agentd.core.tools import JSON, Media, Schema, ToolResult, ToolSpec
+from agentd.mcp.reading import media_of
 
 Save = Callable[[str, bytes], str]
 """Stores a file with this suffix and content in the workspace and returns its path there."""
@@ -51,20 +53,32 @@ async def result_of(answer: types.CallToolResult, wrapped: bool, limit: int, sav
     """Turn the server's answer into a value.
 
     That is `structuredContent` where given, else the object or array that a single text block holds as JSON, else the
-    text of all text blocks, one a line; a list when there are other blocks too. Images, audio and blobs become files.
+    text of all text blocks, one a line; a list when there are other blocks too. Images, audio and blobs become files;
+    images and audio are `media` as well.
     """
     size = sum(_size(block) for block in answer.content)
     if size > limit:
         return ToolResult(False, f"the result has {size} bytes; the limit is {limit}. Ask for less, or for a part.")
     if answer.is_error:
-        return ToolResult(False, _error_text(answer))
+        return ToolResult(False, _error_text(answer), _media(answer.content))
     try:
         blocks = [await _value_of(block, save) for block in answer.content]
     except (OSError, ValueError, ToolFailed) as error:
         return ToolResult(False, f"the tool ran, but a file in its result could not be saved: {error}")
+    media = _media(answer.content, blocks)
     if answer.structured_content is not None:
-        return ToolResult(True, _with_files(_plain(answer.structured_content, wrapped), blocks))
-    return ToolResult(True, _joined(blocks))
+        return ToolResult(True, _with_files(_plain(answer.structured_content, wrapped), blocks), media)
+    return ToolResult(True, _joined(blocks), media)
+
+
+def _media(content: Sequence[types.ContentBlock], values: Sequence[JSON] = ()) -> tuple[Media, ...]:
+    """Return the images and sounds, each with the file that its value names."""
+    media: list[Media] = []
+    for block, value in itertools.zip_longest(content, values):
+        if isinstance(block, types.ImageContent | types.AudioContent):
+            fields = cast(dict[str, JSON], value) if isinstance(value, dict) else {}
+            media.append(media_of(block, str(fields.get("file", ""))))
+    return tuple(media)
 
 
 def _plain(structured: Any, wrapped: bool) -> JSON:

@@ -15,6 +15,8 @@ from agentd.core.tools import JSON
 ROOT = Path(__file__).parents[2]
 NPM = ROOT / "tools" / "node_modules" / ".bin"
 FAULTY = str(Path(__file__).with_name("mcp_faulty.py"))
+PUSHY = str(Path(__file__).with_name("mcp_pushy.py"))
+MODERN = str(Path(__file__).with_name("mcp_modern.py"))
 
 
 def faulty(*options: str, env: dict[str, str] | None = None) -> StdioServerParameters:
@@ -70,3 +72,13 @@ def _runs(thread: Path) -> bool:
         return (thread / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def pushy(*options: str) -> StdioServerParameters:
+    """Return our server that asks, tells and pushes."""
+    return StdioServerParameters(command=sys.executable, args=[PUSHY, *options])
+
+
+def modern() -> StdioServerParameters:
+    """Return a server of the SDK that offers everything."""
+    return StdioServerParameters(command=sys.executable, args=[MODERN])

@@ -14,8 +14,8 @@ from mcp_types import ElicitResult, Implementation
 
 from agentd.core.errors import OptionError
 from agentd.mcp.pool import ServerPool
+from tests.fakes.mcp_remote import SERVER
 from tests.fakes.mcp_servers import by_name, failure, faulty, python_server, value
-from tests.integration.mcp.test_http import SERVER
 
 STATELESS = StdioServerParameters(command=sys.executable, args=[SERVER])
 

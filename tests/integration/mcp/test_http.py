@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,48 +13,8 @@ from mcp import Client
 from agentd.core.errors import ServerFailed
 from agentd.mcp.pool import ServerPool
 from agentd.mcp.streamable import http_transport
+from tests.fakes.mcp_remote import SERVER, Remote
 from tests.fakes.mcp_servers import by_name, failure, npm_server, value
-
-SERVER = str(Path(__file__).parents[2] / "fakes" / "mcp_http.py")
-
-
-class Remote:
-    """A server on a port of its own, which keeps it when it is started again."""
-
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/mcp"
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self, *command: str, **env: str) -> None:
-        command = command or (sys.executable, SERVER, str(self.port))
-        quiet = asyncio.subprocess.DEVNULL
-        self.process = await asyncio.create_subprocess_exec(*command, env=os.environ | env, stdout=quiet, stderr=quiet)
-        async with asyncio.timeout(40):
-            while not await self._answers():  # noqa: ASYNC110  another process has no event to wait for
-                await asyncio.sleep(0.05)
-
-    async def _answers(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except ConnectionError:
-            return False
-        writer.close()
-        return True
-
-    async def kill(self) -> None:
-        if self.process is not None and self.process.returncode is None:
-            self.process.send_signal(signal.SIGKILL)
-            await self.process.wait()
-
-
-@pytest.fixture
-async def remote() -> AsyncIterator[Remote]:
-    remote = Remote()
-    yield remote
-    await remote.kill()
 
 
 async def test_the_stateless_era(pool: ServerPool, remote: Remote) -> None:

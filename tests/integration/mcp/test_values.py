@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from agentd.core.errors import ServerFailed
 from agentd.core.tools import ToolSpec
 from agentd.mcp.pool import ServerPool
+from agentd.mcp.processes import MARK
 from tests.fakes.mcp_faulty import BAD, CALLS, HOSTILE, PIXEL
 from tests.fakes.mcp_servers import by_name, failure, faulty, value
 
@@ -81,7 +83,8 @@ async def test_all_pages_of_a_listing(pool: ServerPool, pages: int) -> None:
 
 
 async def test_pages_without_end(pool: ServerPool) -> None:
-    assert list(by_name(await pool.connect([faulty("--endless-pages")]))) == list(CALLS)[:2]
+    with pytest.raises(ServerFailed, match="go in a circle"):
+        await pool.connect([faulty("--endless-pages")])
 
 
 async def test_hostile_names_are_passed_on_and_a_second_of_a_name_is_left_out(pool: ServerPool) -> None:
@@ -124,4 +127,4 @@ async def test_a_server_sees_six_variables_of_ours_and_its_own(
     monkeypatch.setenv("MY_TOKEN", "secret")
     seen = await value(await pool.connect([faulty(env={"GIVEN": "yes"})]), "secret")
     assert isinstance(seen, dict) and seen["GIVEN"] == "yes"
-    assert seen.keys() <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "GIVEN", "LC_CTYPE"}
+    assert seen.keys() <= {"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "GIVEN", "LC_CTYPE", MARK}
