@@ -11,11 +11,15 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from agentd.core.events import Usage
 from agentd.core.protocols import ModelRequest, Reply
 from agentd.core.tools import JSON
 from agentd.llm import direct
 from agentd.llm.direct import IDEMPOTENCY
+from agentd.llm.prices import Prices
+from agentd.llm.routing import OPENAI_HOST
 from agentd.llm.sse import SseParser, parse_object
 
 RAW_RESPONSE_HEADER = "X-Stainless-Raw-Response"
@@ -31,6 +35,7 @@ class SdkCall:
     path: str
     options: dict[str, Any]
     stream_cls: Any
+    prices: Prices
     moulds: direct.Moulds | None = None
 
     @property
@@ -50,6 +55,12 @@ class SdkCall:
         mould = direct.Mould(response.request)
         self.moulds.put(self.path, stream, self.options, mould)
         return mould
+
+    def cost(self, usage: Usage, asked: str, answered: str, tier: str) -> float | None:
+        """Return the price of one call; who is paid is told by the address that was asked."""
+        base_url = str(self.client.base_url)
+        provider = "" if urlsplit(base_url).hostname == OPENAI_HOST else base_url
+        return self.prices.cost(asked, usage, provider, answered, tier)
 
     def arguments(self, request: ModelRequest) -> tuple[str, dict[str, Any]]:
         """Return the path and the keyword arguments of the client's `post` for one model call."""
@@ -105,6 +116,9 @@ class SyncModel:
             self.response = self._direct(request, self._mould)
         return SyncStreamReply(self.response) if request.stream else WholeReply(self.response)
 
+    def cost(self, usage: Usage, asked: str, answered: str, tier: str) -> float | None:
+        return self._call.cost(usage, asked, answered, tier)
+
     def _post(self, request: ModelRequest) -> Any:
         path, arguments = self._call.arguments(request)
         return self._call.post(path, **arguments)
@@ -136,6 +150,9 @@ class AsyncModel:
         else:
             self.response = await self._direct(request, self._mould)
         return AsyncStreamReply(self.response) if request.stream else WholeReply(self.response)
+
+    def cost(self, usage: Usage, asked: str, answered: str, tier: str) -> float | None:
+        return self._call.cost(usage, asked, answered, tier)
 
     async def _post(self, request: ModelRequest) -> Any:
         path, arguments = self._call.arguments(request)
