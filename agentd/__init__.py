@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         display_events,
         display_events_async,
     )
-    from agentd.patch.ptc import patch_openai_with_ptc, unpatch_openai
+    from agentd.patch.ptc import patch_openai_with_mcp, patch_openai_with_ptc, unpatch_openai
     from agentd.patch.turns import Run
     from agentd.tools import tool
 
@@ -44,6 +44,7 @@ __all__ = [
     "TurnEnd",
     "display_events",
     "display_events_async",
+    "patch_openai_with_mcp",
     "patch_openai_with_ptc",
     "tool",
     "unpatch_openai",
@@ -64,7 +65,7 @@ _HOMES = {
         "display_events",
         "display_events_async",
     ),
-    "agentd.patch.ptc": ("patch_openai_with_ptc", "unpatch_openai"),
+    "agentd.patch.ptc": ("patch_openai_with_mcp", "patch_openai_with_ptc", "unpatch_openai"),
     "agentd.patch.turns": ("Run",),
     "agentd.tools": ("tool",),
 }

@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agentd.core.actions import ActionResult
+from agentd.core.actions import ActionResult, Answer
 from agentd.core.events import (
     FLEETING,
     CodeFinished,
@@ -23,13 +23,27 @@ from agentd.core.events import (
     Record,
     Status,
     TextDelta,
-    TurnEnded,
     TurnStarted,
+    Usage,
 )
-from agentd.core.protocols import Actions, Model, ModelRequest, Store
-from agentd.loop.fenced import MAX_BLOCKS, Coming, FencedMessage, Outcome
-from agentd.loop.results import feedback
-from agentd.loop.wire import Block, Dialect, Ending, Frame, Passed, Round, Said, Thought
+from agentd.core.protocols import Actions, Happening, Model, ModelRequest, Store
+from agentd.loop.fenced import MAX_BLOCKS
+from agentd.loop.results import messages
+from agentd.loop.usage import Sum
+from agentd.loop.wire import (
+    Block,
+    Called,
+    Coming,
+    Dialect,
+    Ending,
+    Frame,
+    Outcome,
+    Passed,
+    Reading,
+    Round,
+    Said,
+    Thought,
+)
 
 Item = Event | Frame
 _log = logging.getLogger("agentd.loop")
@@ -37,7 +51,7 @@ _log = logging.getLogger("agentd.loop")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """At most `max_turns` calls of the model in a turn, and `max_blocks` blocks in one of its messages."""
+    """At most `max_turns` calls of the model in a turn, and `max_blocks` actions in one of its messages."""
 
     max_turns: int = 20
     max_blocks: int = MAX_BLOCKS
@@ -80,21 +94,22 @@ class Engine:
         self,
         dialect: Dialect,
         model: Model,
+        new_message: Callable[[int], Reading],
         new_actions: Callable[[], Actions],
-        new_id: Callable[[], str],
         log: Log,
         limits: Limits,
         stream: bool,
     ) -> None:
         self._dialect = dialect
         self._model = model
+        self._new_message = new_message
         self._new_actions = new_actions
-        self._new_id = new_id
         self._log = log
         self._limits = limits
         self._stream = stream
-        self._message = FencedMessage(new_id)
+        self._message = new_message(limits.max_blocks)
         self._actions: Actions | None = None
+        self.sum = Sum()
         self.status: Status | None = None
         self.model_calls = 0
         self.account: object = None
@@ -112,7 +127,7 @@ class Engine:
             for frame in self._dialect.finish(status):
                 yield frame
             self._ended = True
-            yield await self._log.commit(TurnEnded(status, self._stop_reason))
+            yield await self._log.commit(self.sum.ended(status, self._stop_reason))
         except (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt):
             await self._abandon(self.status or "cancelled")
             raise
@@ -140,14 +155,14 @@ class Engine:
         actions, self._actions = self._actions, None
         if actions is not None:
             await actions.cancel()
-            for event in actions.take():
-                await self._happened(event)
-        await self._log.commit(TurnEnded(status, self._stop_reason))
+            for happening in actions.take():
+                await self._happened(happening)
+        await self._log.commit(self.sum.ended(status, self._stop_reason))
 
     async def _turn(self, started: Event) -> AsyncGenerator[Item]:
         opening: Event | None = started
         while self.model_calls < self._limits.max_turns:
-            self._message = FencedMessage(self._new_id, self._limits.max_blocks)
+            self._message = self._new_message(self._limits.max_blocks)
             self._actions = None
             current = self._dialect.begin()
             async with aclosing(self._ask(current)) as items:
@@ -168,6 +183,7 @@ class Engine:
             if self.status:
                 return
         self.status = "max_turns"
+        _log.warning("the turn ended unfinished after %d model calls, its max_turns", self.model_calls)
 
     async def _ask(self, current: Round) -> AsyncGenerator[Item | None]:
         body = self._dialect.body()
@@ -181,8 +197,8 @@ class Engine:
                 for item in self._read(current, frame):
                     yield item
                 if self._actions is not None:
-                    for event in self._actions.take():
-                        yield await self._happened(event)
+                    for event in await self._events(self._actions.take()):
+                        yield event
                 if self._message.kept is not None:
                     return
         finally:
@@ -197,6 +213,8 @@ class Engine:
                 items.append(piece.frame)
             elif type(piece) is Thought:
                 items.append(self._log.show(ReasoningDelta(piece.text)))
+            elif type(piece) is Called:
+                self._say(current, self._message.call(piece), items)
             else:
                 self._say(current, self._message.end_part(), items)
             if self._message.kept is not None:
@@ -216,37 +234,52 @@ class Engine:
             else:
                 self._actions.submit(outcome)
 
-    async def _happened(self, event: Event) -> Event:
-        if isinstance(event, CodeFinished):
-            for block in self._message.blocks:
-                if block.id == event.id:
-                    block.result = _result(event)
-        return await self._log.commit(event)
+    def _priced(self, ending: Ending) -> Usage:
+        cost = self._model.cost(ending.usage, self._dialect.model, ending.model, ending.tier)
+        usage = replace(ending.usage, cost_usd=cost)
+        self.sum.add(usage)
+        return usage
+
+    async def _events(self, happenings: list[Happening]) -> list[Event]:
+        """Take what has happened, and return the events of it."""
+        events = [await self._happened(happening) for happening in happenings]
+        return [event for event in events if event is not None]
+
+    async def _happened(self, happening: Happening) -> Event | None:
+        if not isinstance(happening, CodeFinished | Answer):
+            return await self._log.commit(happening)
+        block = next((block for block in self._message.blocks if block.id == happening.id), None)
+        if isinstance(happening, Answer):
+            if block is not None:
+                block.answer = happening
+            return None
+        if block is not None:
+            block.result = _result(happening)
+        return await self._log.commit(happening)
 
     async def _settle(self, ending: Ending) -> AsyncGenerator[Item]:
         """The message has ended: wait for its blocks, and decide whether the model is asked again."""
         kept = self._message.kept
         yield await self._log.commit(Message("assistant", self._message.text() if kept is None else kept))
-        yield await self._log.commit(ending.usage)
+        yield await self._log.commit(self._priced(ending))
         if self._actions is not None:
-            while events := await self._actions.wait():
-                for event in events:
-                    yield await self._happened(event)
+            while happenings := await self._actions.wait():
+                for event in await self._events(happenings):
+                    yield event
             self._check()
         self._actions = None
         self._stop_reason = ending.stop_reason
         blocks: list[Block] = self._message.settle()
         for block in blocks:
-            for frame in self._dialect.code_frames(block):
+            for frame in self._dialect.block_frames(block):
                 yield frame
         if ending.failed:
             self.status = "failed"
         elif ending.wants_caller or not blocks:
             self.status = "completed"
-        results = feedback(blocks) if blocks else ""
-        self._dialect.record(blocks, results)
-        if blocks:
-            yield await self._log.commit(Message("user", results))
+        self._dialect.record(blocks)
+        for message in messages(blocks):
+            yield await self._log.commit(message)
 
 
 def _result(event: CodeFinished) -> ActionResult:

@@ -7,18 +7,10 @@ from collections.abc import Callable, Iterable
 from agentd.core.actions import Action, Kind, Refusal
 from agentd.fences import Block as FenceBlock
 from agentd.fences import Cut, Opened, Piece, Refused, Scanner, Text
-from agentd.loop.wire import Block
+from agentd.loop.wire import COMING, Block, Called, Outcome
 
 MAX_BLOCKS = 50
 _OPTIONS = {"timeout", "state"}
-
-
-class Coming:
-    """The opening of a block is complete: its code is being written."""
-
-
-COMING = Coming()
-Outcome = str | Action | Refusal | Coming
 
 
 class FencedMessage:
@@ -52,6 +44,10 @@ class FencedMessage:
         self._part = []
         self._scanner = Scanner()
         return outcomes
+
+    def call(self, called: Called) -> list[Outcome]:
+        """All JSON calls are the caller's."""
+        return []
 
     def text(self) -> str:
         """Return all that has been read."""

@@ -1,7 +1,7 @@
 """Our own items in a caller's later input, turned back into what the model said and was told.
 
-A patched Responses call shows the model's blocks as `code_interpreter_call` items. No model API knows these; users send
-them back all the same (`input += response.output`).
+A patched Responses call shows the model's blocks as `code_interpreter_call` items, and its calls of our tools as
+`mcp_call` items. No model API knows these; users send them back all the same (`input += response.output`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Iterable
 
 from agentd.core.actions import ActionResult
 from agentd.core.tools import JSON
-from agentd.loop.results import feedback, fence_for
+from agentd.loop.results import feedback, fence_for, told
 from agentd.loop.wire import Block, Frame
 
 CONTAINER = "agentd"
+CALL = "mcp_agentd"
+LOCAL = "local"
 
 
 def code_item(block: Block) -> Frame:
@@ -32,25 +34,80 @@ def code_item(block: Block) -> Frame:
             "exit_code": result.exit_code,
             "duration": result.duration,
             "reason": result.reason,
+            **({"call": block.called.item, "output": told(block)} if block.called else {}),
         },
+    }
+
+
+def call_item(block: Block, output: JSON) -> Frame:
+    """Return the item that stands for a finished call of a tool; `output` is what the model is told."""
+    assert block.called is not None and block.answer is not None
+    ok = block.answer.ok
+    return {
+        "type": "mcp_call",
+        "id": block.id,
+        "name": block.called.name,
+        "server_label": block.server or LOCAL,
+        "arguments": block.called.arguments,
+        "status": "completed" if ok else "failed",
+        "output": block.answer.text if ok else None,
+        "error": None if ok else block.answer.text,
+        "agentd": {"call": block.called.item, "output": output},
     }
 
 
 def fold(items: Iterable[JSON]) -> list[JSON]:
     """Return the items with ours replaced; all others are the same objects in the same order."""
     folded: list[JSON] = []
-    run: list[Block] = []
+    blocks: list[Block] = []
+    calls: list[tuple[Frame, Frame]] = []
     for item in items:
         if isinstance(item, dict):
-            if item.get("type") == "code_interpreter_call" and item.get("container_id") == CONTAINER:
-                run.append(_block(item))
+            if _is_call(item):
+                _unfold(folded, blocks)
+                calls.append(_call(item))
+                continue
+            if _is_code(item):
+                _unfold_calls(folded, calls)
+                blocks.append(_block(item))
                 continue
             item = _uncut(item)
-        _unfold(folded, run)
-        run = []
+        _unfold(folded, blocks)
+        _unfold_calls(folded, calls)
         folded.append(item)
-    _unfold(folded, run)
+    _unfold(folded, blocks)
+    _unfold_calls(folded, calls)
     return folded
+
+
+def _is_code(item: Frame) -> bool:
+    return item.get("type") == "code_interpreter_call" and item.get("container_id") == CONTAINER
+
+
+def _is_call(item: Frame) -> bool:
+    """Tell whether an item stands for a JSON call that we have answered, of a tool or of code."""
+    if _is_code(item):
+        ours = item.get("agentd")
+        return isinstance(ours, dict) and "call" in ours
+    return item.get("type") == "mcp_call" and str(item.get("id")).startswith(CALL)
+
+
+def _call(item: Frame) -> tuple[Frame, Frame]:
+    """Return the model's call and its result."""
+    ours = item.get("agentd")
+    known = ours if isinstance(ours, dict) else {}
+    call = known.get("call")
+    if not isinstance(call, dict):
+        name, arguments = item.get("name"), item.get("arguments")
+        call = {"type": "function_call", "call_id": item.get("id"), "name": name, "arguments": arguments}
+    output = known.get("output", item.get("output") or item.get("error") or "")
+    return call, {"type": "function_call_output", "call_id": call.get("call_id"), "output": output}
+
+
+def _unfold_calls(folded: list[JSON], calls: list[tuple[Frame, Frame]]) -> None:
+    folded += [call for call, _ in calls]
+    folded += [output for _, output in calls]
+    calls.clear()
 
 
 def _uncut(item: Frame) -> Frame:
@@ -90,6 +147,7 @@ def _unfold(folded: list[JSON], run: list[Block]) -> None:
     else:
         folded.append({"role": "assistant", "content": markup})
     folded.append({"role": "user", "content": feedback(run)})
+    run.clear()
 
 
 def with_text(message: Frame, more: str) -> Frame:

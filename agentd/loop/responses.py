@@ -6,33 +6,16 @@ from collections.abc import Sequence
 
 from agentd.core.errors import OptionError
 from agentd.core.tools import JSON
+from agentd.loop.definitions import is_forced, with_tools
 from agentd.loop.folding import fold
-from agentd.loop.responses_output import UNSTORED, ResponsesOutput
+from agentd.loop.history import History
+from agentd.loop.media import response_message, response_output
+from agentd.loop.memory import Memory
+from agentd.loop.responses_output import ResponsesOutput
 from agentd.loop.responses_round import ResponsesRound
+from agentd.loop.results import feedback
 from agentd.loop.transcript import Transcript
-from agentd.loop.wire import Block, Frame
-
-MAX_IDS = 10_000
-
-
-class ResponseIds:
-    """Which stored response a streamed turn ended with, by the id that its stream began with; the latest 10,000."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, str] = {}
-
-    def note(self, first: str, last: str) -> None:
-        """Remember where a turn ended."""
-        if first != last and not last.startswith(UNSTORED):
-            self._last[first] = last
-            if len(self._last) > MAX_IDS:
-                del self._last[next(iter(self._last))]
-
-    def resolve(self, body: Frame) -> None:
-        """Let a request go on from the end of the turn that it names."""
-        given = body.get("previous_response_id")
-        if isinstance(given, str) and given in self._last:
-            body["previous_response_id"] = self._last[given]
+from agentd.loop.wire import Block, Frame, Toolkit
 
 
 class Responses:
@@ -40,23 +23,29 @@ class Responses:
 
     api = "responses"
 
-    def __init__(self, params: Frame, guidance: str, stream: bool, ids: ResponseIds) -> None:
+    def __init__(
+        self, params: Frame, guidance: str, stream: bool, toolkit: Toolkit, memory: Memory, keeps: bool = True
+    ) -> None:
         if params.get("background") and not stream:
             raise OptionError("background=True answers before there is code to run; stream it, or leave it out")
-        body = dict(params)
-        ids.resolve(body)
-        items = fold(_as_items(body.get("input")))
-        echo: Frame = {}
+        body = with_tools(params, toolkit, "responses")
+        self._history = History(body, memory, keeps)
+        items = [*self._history.owed, *fold(_as_items(body.get("input")))]
+        echo = self._history.echo
+        if toolkit.definitions:
+            echo |= {"tools": params.get("tools") or [], "tool_choice": params.get("tool_choice") or "auto"}
         if guidance and _put_guidance(body, guidance):
             echo["instructions"] = params.get("instructions")
         elif guidance:
             items.insert(0, {"role": "developer", "content": guidance})
         self.model = str(body.get("model") or "")
-        self._ids = ids
-        self._conversation = body.get("conversation") is not None
+        self._toolkit = toolkit
+        self._forced = is_forced(params.get("tool_choice"))
         self._transcript = Transcript("input", body, items)
-        self._output = ResponsesOutput(stream, body.get("store") is not False, echo)
+        self._transcript.precede(self._history.stand_in)
+        self._output = ResponsesOutput(stream, keeps and body.get("store") is not False, echo, toolkit.media_in_results)
         self._round: ResponsesRound | None = None
+        self._owed: list[Frame] = []
 
     def body(self) -> bytes:
         body = self._transcript.body()
@@ -64,40 +53,56 @@ class Responses:
         return body
 
     def begin(self) -> ResponsesRound:
-        self._round = ResponsesRound(self._output, self._round is None)
+        self._round = ResponsesRound(self._output, self._round is None, self._toolkit)
         return self._round
 
-    def code_frames(self, block: Block) -> list[Frame]:
-        return self._output.add_code(block)
+    def block_frames(self, block: Block) -> list[Frame]:
+        return self._output.add_block(block)
 
-    def record(self, blocks: Sequence[Block], feedback: str) -> None:
-        replay = list(self._round.replay()) if self._round is not None else []
-        if self._conversation and self._round is not None and self._round.complete:
+    def record(self, blocks: Sequence[Block]) -> None:
+        assert self._round is not None
+        replay = list(self._round.replay())
+        if self._round.in_conversation:
             # The API has added what was sent and said to the conversation; sent again, it would stand there twice.
             self._transcript.clear()
             replay = []
-        for item in replay:
+        calls = [block for block in blocks if block.called is not None]
+        self._owed = results(calls, self._toolkit.media_in_results)
+        if blocks and not calls:
+            self._owed = [{"role": "user", "content": feedback(blocks)}]
+        for item in (*replay, *self._owed):
             self._transcript.append(item)
-        if feedback:
-            self._transcript.append({"role": "user", "content": feedback})
+        if calls and self._forced:
+            self._forced = False
+            self._transcript.change("tool_choice", "auto")
 
     def finish(self, status: str) -> list[Frame]:
         output = self._output
         if status == "max_turns":
             output.last = {**output.last, "status": "incomplete", "incomplete_details": {"reason": "max_turns"}}
+        self._history.end(output, self._transcript, self._owed)
         if not output.stream:
             return []
         ending = str(output.last.get("status") or "completed")
         kind = ending if ending in ("failed", "incomplete") and status != "max_turns" else "completed"
         response = output.whole()
-        if "id" in output.created:
-            # A stream keeps the id that it began with; the API goes on from the last call's.
-            self._ids.note(str(output.created["id"]), str(response["id"]))
-            response["id"] = output.created["id"]
+        # A stream keeps the id that it began with; the API goes on from the last call's.
+        response["id"] = output.created.get("id", response["id"])
         return [output.numbered({"type": f"response.{kind}", "response": response})]
 
     def whole(self) -> Frame:
         return self._output.whole()
+
+
+def results(calls: Sequence[Block], inline: bool) -> list[Frame]:
+    """Return the items that tell the results of JSON calls; images stand in them with `inline`, else after them."""
+    items: list[Frame] = []
+    for block in calls:
+        assert block.called is not None
+        output = response_output(block, inline)
+        items.append({"type": "function_call_output", "call_id": block.called.id, "output": output})
+    shown = None if inline else response_message(calls)
+    return [*items, shown] if shown is not None else items
 
 
 def _put_guidance(body: Frame, guidance: str) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from agentd.core.errors import MalformedReply, StreamCut
+from agentd.core.ids import new_id
 from agentd.core.tools import JSON
 from agentd.loop import usage
 from agentd.loop.responses_output import ResponsesOutput
-from agentd.loop.wire import Ending, Frame, PartEnded, Passed, Piece, Said, Thought
+from agentd.loop.wire import Called, Ending, Frame, PartEnded, Passed, Piece, Said, Thought, Toolkit
 
 _OPENING = ("response.created", "response.queued", "response.in_progress")
 _CLOSING = ("response.completed", "response.incomplete", "response.failed")
@@ -18,9 +19,12 @@ _THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.d
 class ResponsesRound:
     """Reads one reply, with every index moved to its place in the turn's one output."""
 
-    def __init__(self, turn: ResponsesOutput, first: bool) -> None:
+    def __init__(self, turn: ResponsesOutput, first: bool, toolkit: Toolkit) -> None:
         self._turn = turn
         self._first = first
+        self._toolkit = toolkit
+        self._hidden: set[JSON] = set()
+        self._ids: set[JSON] = set()
         self._indices: dict[int, int] = {}
         self._items: list[Frame] = []
         self._open: Frame | None = None
@@ -42,6 +46,8 @@ class ResponsesRound:
             return (Said(text),)
         if kind is None and frame.get("object") == "response":
             return self._read_whole(frame)
+        if self._hides(str(kind), frame):
+            return (self._called(frame.get("item")),) if kind == "response.output_item.done" else ()
         return self._read_event(str(kind), frame)
 
     def show(self, text: str) -> Frame:
@@ -66,14 +72,20 @@ class ResponsesRound:
             turn.last = final
         else:
             turn.unstored()
-        calls = any(item.get("type") in _CALLS for item in self._items)
         status = str(final.get("status") or "")
-        return frames, Ending(usage.read(raw), status, calls, self._failed or status in ("failed", "cancelled"))
+        failed = self._failed or status in ("failed", "cancelled")
+        model, tier = str(final.get("model") or ""), str(final.get("service_tier") or "")
+        return frames, Ending(usage.read(raw), status, model, tier, self.wants_caller, failed)
 
     @property
-    def complete(self) -> bool:
-        """Tell whether the API has made the whole response, whatever of it counts."""
-        return self._final is not None
+    def wants_caller(self) -> bool:
+        """Tell whether the model has called what only the caller can do."""
+        return any(item.get("type") in _CALLS and not self._owned(item) for item in self._items)
+
+    @property
+    def in_conversation(self) -> bool:
+        """Tell whether the API has added the whole response, whatever of it counts, to a conversation of its own."""
+        return self._final is not None and self._final.get("conversation") is not None
 
     def replay(self) -> Iterator[JSON]:
         """Give the items that stand for this call in the next request."""
@@ -82,7 +94,7 @@ class ResponsesRound:
             if kind == "reasoning" and not item.get("encrypted_content"):
                 if self._turn.keeps_reasoning and self._kept is None:
                     yield item
-            elif kind == "message" and self._kept is None and not self._turn.keeps_reasoning:
+            elif kind in ("message", "function_call") and self._kept is None and not self._turn.keeps_reasoning:
                 # Its id would ask for the reasoning that was never stored.
                 yield {name: value for name, value in item.items() if name not in ("id", "status")}
             elif kind != "message" or self._kept is None:
@@ -123,7 +135,7 @@ class ResponsesRound:
             if isinstance(item, dict) and item.get("type") == "message":
                 self._open, self._parts = item, {}
         elif kind == "response.output_item.done":
-            yield from self._end_part()
+            yield from self._end_part(frame.get("item"))
             frame = self._item_done(frame)
         elif kind in _THOUGHTS:
             yield Thought(str(frame.get("delta") or ""))
@@ -147,8 +159,10 @@ class ResponsesRound:
             self._turn.created = response
         yield Passed(self._turn.numbered({**frame, "response": self._turn.echoed(response)}))
 
-    def _end_part(self) -> Iterator[Piece]:
-        if self._pending:
+    def _end_part(self, item: JSON = None) -> Iterator[Piece]:
+        """What is being said is complete; `item` is what has ended, which may be another one than the message."""
+        message = not isinstance(item, dict) or item.get("type") == "message"
+        if self._pending and message:
             yield PartEnded()
             self._pending = False
             self._parts[_content_index(self._at)] = "".join(self._shown)
@@ -197,7 +211,31 @@ class ResponsesRound:
             if isinstance(item, dict):
                 yield from self._read_item(item)
 
+    def _hides(self, kind: str, frame: Frame) -> bool:
+        """Tell whether an event is of a call of ours, which the caller sees with its result only."""
+        index = frame.get("output_index")
+        if kind in ("response.output_item.added", "response.output_item.done") and self._owned(frame.get("item")):
+            self._hidden.add(index)
+        return index is not None and index in self._hidden
+
+    def _owned(self, item: JSON) -> bool:
+        if not isinstance(item, dict) or item.get("type") != "function_call":
+            return False
+        return self._toolkit.owns(str(item.get("name") or ""))
+
+    def _called(self, item: JSON) -> Called:
+        call = dict(item) if isinstance(item, dict) else {}
+        # A result finds its call by an id, so each call has one that no other has.
+        if not call.get("call_id") or call["call_id"] in self._ids:
+            call["call_id"] = new_id("call")
+        self._ids.add(call["call_id"])
+        self._items.append(call)
+        return Called(str(call["call_id"]), str(call.get("name") or ""), str(call.get("arguments") or ""), call)
+
     def _read_item(self, item: Frame) -> Iterator[Piece]:
+        if self._owned(item):
+            yield self._called(item)
+            return
         index = self._turn.reserve()
         self._items.append(item)
         shown: Frame = item

@@ -23,12 +23,23 @@ class Transcript:
     """
 
     def __init__(self, key: str, params: Mapping[str, JSON], items: Sequence[JSON]) -> None:
-        rest = {name: value for name, value in params.items() if name != key}
-        head = dumps(rest)[:-1] + (b"," if rest else b"")
-        self._buffer = bytearray(head + b'"' + key.encode() + b'":[')
+        self._key = key
+        self._params = {name: value for name, value in params.items() if name != key}
+        self._buffer = bytearray(self._head())
         self._start = len(self._buffer)
         self._buffer += dumps(list(items))[1:-1]
         self._empty = not items
+
+    def change(self, name: str, value: JSON) -> None:
+        """Set a parameter of the later requests."""
+        self._params[name] = value
+        head = self._head()
+        self._buffer[: self._start] = head
+        self._start = len(head)
+
+    def _head(self) -> bytes:
+        head = dumps(self._params)[:-1] + (b"," if self._params else b"")
+        return head + b'"' + self._key.encode() + b'":['
 
     def append(self, item: JSON) -> None:
         """Add one item at the end."""
@@ -36,6 +47,16 @@ class Transcript:
             self._buffer += b","
         self._empty = False
         self._buffer += dumps(item)
+
+    def items(self) -> bytes:
+        """Return the list's JSON without its brackets."""
+        return bytes(self._buffer[self._start :])
+
+    def precede(self, items: bytes) -> None:
+        """Put items, as `items` returns them, before those that are there."""
+        if items:
+            self._buffer[self._start : self._start] = items if self._empty else items + b","
+            self._empty = False
 
     def clear(self) -> None:
         """Drop all items."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from agentd.core.events import Usage
+from dataclasses import replace
+
+from agentd.core.events import Status, TurnEnded, Usage
 from agentd.core.tools import JSON
 
 Raw = dict[str, JSON]
@@ -21,6 +23,46 @@ def add(total: Raw, more: Raw) -> Raw:
         else:
             summed[key] = value + held if isinstance(held, int | float) else value
     return summed
+
+
+class Sum:
+    """What the model calls of a turn have used so far; with a call of unknown price, the price is unknown."""
+
+    def __init__(self) -> None:
+        self._total = Usage(cost_usd=0.0)
+        self._calls = 0
+
+    def add(self, usage: Usage) -> None:
+        """Count the usage of one more call."""
+        total = self._total
+        known = total.cost_usd is not None and usage.cost_usd is not None
+        self._calls += 1
+        self._total = Usage(
+            total.input_tokens + usage.input_tokens,
+            total.output_tokens + usage.output_tokens,
+            total.cached_tokens + usage.cached_tokens,
+            total.reasoning_tokens + usage.reasoning_tokens,
+            total.estimated or usage.estimated,
+            (total.cost_usd or 0.0) + (usage.cost_usd or 0.0) if known else None,
+        )
+
+    @property
+    def total(self) -> Usage:
+        """Return the sum; the price of no call at all is unknown, too."""
+        return self._total if self._calls else replace(self._total, cost_usd=None)
+
+    def ended(self, status: Status, stop_reason: str) -> TurnEnded:
+        """Return the event that ends the turn."""
+        total = self.total
+        return TurnEnded(
+            status,
+            stop_reason,
+            total.input_tokens,
+            total.output_tokens,
+            total.cached_tokens,
+            total.reasoning_tokens,
+            total.cost_usd,
+        )
 
 
 def _count(raw: Raw, *path: str) -> int:

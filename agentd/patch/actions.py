@@ -1,4 +1,4 @@
-"""The blocks of one message, run in order on the background loop while the caller reads on."""
+"""The actions of one message, done on the background loop while the caller reads on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Protocol
 
-from agentd.core.actions import Action, Refusal
+from agentd.core.actions import Action, Answer, Call, Refusal
 from agentd.core.errors import ExecutorLost
-from agentd.core.events import CodeFinished, CodeStarted, Event
+from agentd.core.events import CodeFinished, CodeStarted
+from agentd.core.protocols import Happening
 from agentd.patch.sync import runs_in
 
-Emit = Callable[[Event], None]
-RunAction = Callable[[Action, Emit], Awaitable[None]]
-Letter = Event | BaseException
+Emit = Callable[[Happening], None]
+Perform = Callable[[Action | Call, Emit], Awaitable[None]]
+Letter = Happening | BaseException
 STOP_SECONDS = 3.0
 
 
@@ -91,22 +92,31 @@ class LoopMailbox:
 
 
 class ActionQueue:
-    """Runs what is submitted, one after the other, and tells of it through a mailbox.
+    """Does what is submitted, and tells of it through a mailbox.
 
-    `run` performs one action and emits all its events, `CodeFinished` last. `prepare` makes ready for one.
+    Code runs one after the other, unless `concurrent`; calls of tools are made side by side. `perform` does one action
+    and emits all that happens, `CodeFinished` or `Answer` last. `prepare` makes ready for code.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, run: RunAction, mailbox: Mailbox, prepare: Callable[[], object] | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        perform: Perform,
+        mailbox: Mailbox,
+        prepare: Callable[[], object] | None,
+        *,
+        concurrent: bool = False,
     ) -> None:
         self._loop = loop
-        self._run = run
+        self._do = perform
         self._prepare = prepare
         self._mailbox = mailbox
+        self._concurrent = concurrent
         self._unfinished = 0
-        self._begun: list[Event] = []
+        self._begun: list[Happening] = []
         self._todo: deque[tuple[Action | Refusal, bool]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
         self._stopping = False
         self._pid = os.getpid()
@@ -115,22 +125,22 @@ class ActionQueue:
         if self._prepare is not None:
             self._loop.call_soon_threadsafe(self._prepare)
 
-    def submit(self, action: Action | Refusal) -> None:
-        # With nothing before it, it starts now: the caller need not be woken to be told so.
-        starts = self._unfinished == 0
+    def submit(self, action: Action | Refusal | Call) -> None:
+        # With nothing before it, code starts now: the caller need not be woken to be told so.
+        starts = not isinstance(action, Call) and (self._concurrent or self._unfinished == 0)
         self._unfinished += 1
-        if starts:
+        if starts and not isinstance(action, Call):
             self._begun.append(_started(action))
         self._loop.call_soon_threadsafe(self._enqueue, action, starts)
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[Happening]:
         events = [*self._begun, *self._events(self._mailbox.take())]
         self._begun.clear()
         if self._error is not None and not events and not self._stopping:
             raise self._error
         return events
 
-    async def wait(self) -> list[Event]:
+    async def wait(self) -> list[Happening]:
         if not self._unfinished and self._error is None:
             return []
         if self._begun:
@@ -149,41 +159,67 @@ class ActionQueue:
         if not runs_in(self._loop):
             await self._mailbox.join(stopped)
 
-    def _events(self, letters: list[Letter]) -> list[Event]:
+    def _events(self, letters: list[Letter]) -> list[Happening]:
         """Return what has happened; an error is raised when all that came before it has been given."""
-        events: list[Event] = []
+        events: list[Happening] = []
         for letter in letters:
             if isinstance(letter, BaseException):
                 self._error = self._error or letter
                 continue
-            if isinstance(letter, CodeFinished):
+            if isinstance(letter, CodeFinished | Answer):
                 self._unfinished -= 1
             events.append(letter)
         return events
 
-    def _enqueue(self, action: Action | Refusal, told: bool) -> None:
-        self._todo.append((action, told))
-        if self._task is None:
-            self._task = self._loop.create_task(self._work())
+    def _enqueue(self, action: Action | Refusal | Call, told: bool) -> None:
+        if isinstance(action, Call):
+            self._start(self._call(action))
+        elif self._concurrent:
+            self._start(self._run(action, told))
+        else:
+            self._todo.append((action, told))
+            if self._worker is None:
+                self._worker = self._start(self._work())
+
+    def _start(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+            self._mailbox.put(error)
 
     async def _work(self) -> None:
         try:
             while self._todo:
-                await self._perform(*self._todo.popleft())
-        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
-            self._mailbox.put(error)
+                await self._run(*self._todo.popleft())
         finally:
-            self._task = None
+            self._worker = None
 
     async def _stop(self) -> None:
         self._stopping = True
         self._todo.clear()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
         self._mailbox.put(asyncio.CancelledError())
 
-    async def _perform(self, action: Action | Refusal, told: bool) -> None:
+    async def _call(self, call: Call) -> None:
+        try:
+            await self._do(call, self._mailbox.put)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                self._mailbox.put(ExecutorLost("the client was closed while a tool was called"))
+            self._mailbox.put(Answer(call.id, False, "the call was cancelled"))
+            raise
+
+    async def _run(self, action: Action | Refusal, told: bool) -> None:
         if not told:
             self._mailbox.put(_started(action))
         if isinstance(action, Refusal):
@@ -191,7 +227,7 @@ class ActionQueue:
             return
         begun = self._loop.time()
         try:
-            await self._run(action, self._mailbox.put)
+            await self._do(action, self._mailbox.put)
         except asyncio.CancelledError:
             # The error goes first: after the last block's end nobody waits for more.
             if not self._stopping:

@@ -14,6 +14,7 @@ from agentd.loop.wire import Frame
 from agentd.patch.turns import AsyncTurn, Run, SyncTurn, encode_frames
 
 _NO_TIME = timedelta()
+_ACTIONS = ("code_interpreter_call", "mcp_call")
 _OF_THE_BODY = ("content-length", "content-encoding", "transfer-encoding")
 
 
@@ -84,12 +85,12 @@ class Answer:
 
 
 def _parse_last_message(response: Any, parser: Callable[[Any], Any]) -> Any:
-    """Parse a structured answer: in a turn with code it is the last message, not what was said on the way."""
+    """Parse a structured answer: in a turn with actions it is the last message, not what was said on the way."""
     output: list[Any] | None = getattr(response, "output", None)
     if output is None:
         return parser(response)
-    code = [index for index, item in enumerate(output) if item.type == "code_interpreter_call"]
-    split = code[-1] + 1 if code else 0
+    ours = [index for index, item in enumerate(output) if item.type in _ACTIONS]
+    split = ours[-1] + 1 if ours else 0
     response.output = output[split:]
     parsed = parser(response)
     for item in output[:split]:

@@ -47,7 +47,7 @@ class CodeOutput:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """Code has called a tool; `result` is the start of its JSON answer, `duration` in seconds."""
+    """Code, or the model itself, has called a tool; `result` is the start of its JSON answer, `duration` in seconds."""
 
     type: ClassVar[Literal["tool_call"]] = "tool_call"
     tool: str
@@ -76,15 +76,32 @@ class CodeExecution:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """The end of the call, once. `status` is `completed`, `failed`, `cancelled` or `max_turns`."""
+    """The end of the call, once. `status` is `completed`, `failed`, `cancelled` or `max_turns`.
+
+    The tokens are the sums over all model calls, as is `cost_usd`, which is `None` when a price is not known.
+    """
 
     type: ClassVar[Literal["turn_end"]] = "turn_end"
     status: str
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_usd: float | None = None
 
 
-DisplayEvent = TextDelta | ReasoningDelta | CodeStarted | CodeOutput | ToolCall | CodeExecution | TurnEnd
+@dataclass(frozen=True, slots=True)
+class ToolProgress:
+    """A running tool call tells how far it is; `total` is what `progress` leads to, where the tool knows it."""
+
+    type: ClassVar[Literal["tool_progress"]] = "tool_progress"
+    tool: str
+    progress: float
+    total: float | None
+    message: str
+
+
+DisplayEvent = TextDelta | ReasoningDelta | CodeStarted | CodeOutput | ToolProgress | ToolCall | CodeExecution | TurnEnd
 
 
 class Display:
@@ -93,8 +110,6 @@ class Display:
     def __init__(self) -> None:
         self._started: dict[str, events.CodeStarted] = {}
         self._calls: dict[str, events.ToolStarted] = {}
-        self._input_tokens = 0
-        self._output_tokens = 0
 
     def show(self, event: events.Event) -> DisplayEvent | None:
         """Return what is shown of an event, `None` for nothing."""
@@ -118,11 +133,18 @@ class Display:
             call = self._calls.pop(event.id, None)
             if call is not None:
                 return ToolCall(call.tool, call.arguments, event.result, event.ok, event.duration)
-        elif isinstance(event, events.Usage):
-            self._input_tokens += event.input_tokens
-            self._output_tokens += event.output_tokens
+        elif isinstance(event, events.ToolProgress) and event.id in self._calls:
+            tool = self._calls[event.id].tool
+            return ToolProgress(tool, event.progress, event.total, event.message)
         elif isinstance(event, events.TurnEnded):
-            return TurnEnd(event.status, self._input_tokens, self._output_tokens)
+            return TurnEnd(
+                event.status,
+                event.input_tokens,
+                event.output_tokens,
+                event.cached_tokens,
+                event.reasoning_tokens,
+                event.cost_usd,
+            )
         return None
 
     def _execution(self, event: events.CodeFinished) -> CodeExecution:

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.core.tools import JSON
+from agentd.llm.capabilities import flavour, takes
 from agentd.llm.direct import Moulds, is_plain, receiving
+from agentd.llm.litellm import AsyncLiteLlm, SyncLiteLlm
 from agentd.llm.openai import AsyncModel, SdkCall, SyncModel
+from agentd.llm.routing import Route, aroute, route
 from agentd.loop.chat import Chat
 from agentd.loop.responses import Responses
 from agentd.patch.answers import Answer, async_body, sync_body
@@ -149,10 +152,17 @@ def _is_ours(asked_path: str, path: str, arguments: dict[str, Any]) -> bool:
     return asked_path == path and isinstance(arguments.get("body"), dict)
 
 
-def _dialect(asked: Asked, prepared: Prepared) -> Chat | Responses:
+def _for_model(prepared: Prepared, asked: Asked, client: Any, way: Route | None) -> Prepared:
+    model = str(asked.body.get("model") or "")
+    return prepared.for_model(asked.body, flavour(way, client, model), functools.partial(takes, model))
+
+
+def _dialect(asked: Asked, prepared: Prepared, way: Route | None) -> Chat | Responses:
+    memory, toolkit = prepared.runtime.memory, prepared.toolkit
     if asked.path == "/responses":
-        return Responses(asked.body, prepared.guidance, asked.stream, prepared.runtime.response_ids)
-    return Chat(asked.body, prepared.guidance, asked.stream)
+        keeps = way is None or way.keeps_responses
+        return Responses(asked.body, prepared.guidance, asked.stream, toolkit, memory, keeps)
+    return Chat(asked.body, prepared.guidance, asked.stream, toolkit, memory)
 
 
 def _sync_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Moulds | None) -> Callable[..., Any]:
@@ -160,9 +170,11 @@ def _sync_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Moul
         if not _is_ours(asked_path, path, arguments):
             return post(asked_path, **arguments)
         asked = _asked(path, arguments)
-        prepared = runtime.prepare_blocking(asked.call)
-        model = SyncModel(SdkCall(client, post, path, asked.options, asked.stream_cls, moulds))
-        dialect = _dialect(asked, prepared)
+        way = route(client, asked.body.get("model"))
+        prepared = _for_model(runtime.prepare_blocking(asked.call), asked, client, way)
+        call = SdkCall(client, post, path, asked.options, asked.stream_cls, runtime.prices, moulds)
+        model = SyncModel(call) if way is None else SyncLiteLlm(call, way)
+        dialect = _dialect(asked, prepared, way)
         engine, run = prepared.engine(dialect, model, asked.stream, None)
         turn = SyncTurn(engine)
         answer = Answer(client, path, asked.cast_to, asked.options, asked.stream_cls)
@@ -186,9 +198,11 @@ def _async_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Mou
         if not _is_ours(asked_path, path, arguments):
             return await post(asked_path, **arguments)
         asked = _asked(path, arguments)
-        prepared = await runtime.prepare(asked.call)
-        model = AsyncModel(SdkCall(client, post, path, asked.options, asked.stream_cls, moulds))
-        dialect = _dialect(asked, prepared)
+        way = await aroute(client, asked.body.get("model"))
+        prepared = _for_model(await runtime.prepare(asked.call), asked, client, way)
+        call = SdkCall(client, post, path, asked.options, asked.stream_cls, runtime.prices, moulds)
+        model = AsyncModel(call) if way is None else AsyncLiteLlm(call, way)
+        dialect = _dialect(asked, prepared, way)
         engine, run = prepared.engine(dialect, model, asked.stream, runtime.caller_loop())
         turn = AsyncTurn(engine)
         answer = Answer(client, path, asked.cast_to, asked.options, asked.stream_cls)

@@ -21,7 +21,7 @@ class CallOptions:
 
     `mcp_servers`: servers whose tools the code may call. `tools`: callables and tool objects. `max_turns`: calls of the
     model at most. `session`: a name; calls of one session share the shell's state and one event log. `on_event` sees
-    every event as it happens; it must not raise.
+    every event as it happens; it must not raise. A `bare` call is one of our own, without any tools.
     """
 
     mcp_servers: Sequence[object] | None = None
@@ -29,6 +29,7 @@ class CallOptions:
     max_turns: int | None = None
     session: str | None = None
     on_event: Callable[[Event], object] | None = None
+    bare: bool = False
 
     def __post_init__(self) -> None:
         _check_given(self.max_turns, self.session)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from agentd.core.errors import OptionError
 from agentd.core.protocols import Executor
+from agentd.mcp.handlers import Handlers as MCPHandlers
 from agentd.patch.install import MARK, Patch, apply, attributes
 from agentd.patch.options import CallOptions
 from agentd.patch.runtime import Runtime
+from agentd.patch.sampling import ClientSampling, Sampler
+from agentd.patch.toolbox import Convention, Toolbox
 
 Client = TypeVar("Client")
 
 
-def patch_openai_with_ptc(
+def patch_openai_with_ptc(  # noqa: PLR0913 - each is an option of the one call that most users make
     client: Client,
     *,
     cwd: str | PathLike[str] | None = None,
     executor: str | Executor = "local",
     tools: Sequence[object] | None = None,
     mcp_servers: Sequence[object] = (),
+    mode: Literal["fences", "tool"] = "fences",
+    handlers: MCPHandlers | None = None,
     max_turns: int = 20,
     timeout: float | None = None,
 ) -> Client:
@@ -35,25 +41,79 @@ def patch_openai_with_ptc(
     `executor` is an executor, which stays the caller's to close, or the name of one: `"local"` runs code on this
     machine as the current user, with no isolation. `tools` are the functions that the code may call, by default all
     that are decorated with `@tool`. `mcp_servers` are connected at the first call and offered at every one.
+    `handlers` answer what the servers ask for; their roots are the workspace unless you name others.
+    With `mode="tool"` the model's code comes as JSON calls of the tools `bash` and `python` instead of fenced blocks.
     `max_turns` is the number of model calls that one call may make, `timeout` how many seconds a block may run, by
     default the executor's own, 60.
     """
-    target: Any = client
-    for name in ("responses", "chat", "post", "__dict__"):
-        if not hasattr(target, name):
-            raise OptionError(f"an OpenAI or AsyncOpenAI client is needed, not {type(client).__name__}")
-    if MARK in attributes(target):
+    if mode not in ("fences", "tool"):
+        raise OptionError(f"mode is 'fences' or 'tool', not {mode!r}")
+    convention: Convention = "shell" if mode == "tool" else "fences"
+    if is_patched(client, convention):
         return client
     CallOptions(max_turns=max_turns, mcp_servers=mcp_servers)
-    runtime = Runtime(
-        _executor(executor, cwd, timeout),
-        tools=tools,
-        mcp_servers=list(mcp_servers),
-        max_turns=max_turns,
-        owned=isinstance(executor, str),
-    )
-    apply(target, runtime)
+    place = _executor(executor, cwd, timeout)
+    bound, sampler = _bound(client, handlers, place.workspace_dir)
+    toolbox = Toolbox(convention, place.workspace_dir, tools, list(mcp_servers), handlers=bound)
+    runtime = Runtime(toolbox, place, max_turns=max_turns, owned=isinstance(executor, str), sampler=sampler)
+    apply(client, runtime)
     return client
+
+
+def patch_openai_with_mcp(
+    client: Client,
+    *,
+    mcp_servers: Sequence[object] = (),
+    tools: Sequence[object] | None = None,
+    cwd: str | PathLike[str] | None = None,
+    handlers: MCPHandlers | None = None,
+    max_turns: int = 20,
+    timeout: float = 60.0,
+) -> Client:
+    """Make this client call the tools of MCP servers and of `@tool` functions by itself; return the same client.
+
+    The model calls them as JSON tool calls; calls of one message are made at the same time. Functions that the caller
+    passes to the API in `tools` stay the caller's: their calls are returned to him. Works on the same clients and
+    methods as `patch_openai_with_ptc`; a client that is patched already stays as it is.
+
+    `mcp_servers` are connected at the first call and offered at every one. `tools` are the functions that the model
+    may call, by default all that are decorated with `@tool`. `cwd` is where files are put that results hold, by default
+    the process's working directory. `handlers` answer what the servers ask for; their roots are `cwd` unless you name
+    others. `max_turns` is the number of model calls that one call may make, `timeout` how
+    many seconds a tool may take; a function that takes longer is no longer waited for, but cannot be stopped.
+    """
+    if is_patched(client, "tools"):
+        return client
+    CallOptions(max_turns=max_turns, mcp_servers=mcp_servers)
+    if not 0 < timeout < float("inf"):
+        raise OptionError(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    workspace = Path(cwd or ".").resolve()
+    bound, sampler = _bound(client, handlers, workspace)
+    toolbox = Toolbox("tools", workspace, tools, list(mcp_servers), timeout, handlers=bound)
+    apply(client, Runtime(toolbox, None, max_turns=max_turns, owned=False, sampler=sampler))
+    return client
+
+
+def is_patched(client: object, convention: Convention) -> bool:
+    """Tell whether a client is patched this way already; one that cannot be patched, or is otherwise, is an error."""
+    for name in ("responses", "chat", "post", "__dict__"):
+        if not hasattr(client, name):
+            raise OptionError(f"an OpenAI or AsyncOpenAI client is needed, not {type(client).__name__}")
+    patch: Patch | None = attributes(client).get(MARK)
+    if patch is not None and patch.runtime.convention != convention:
+        raise OptionError("this client is patched in another way: use a client of its own, or unpatch_openai() first")
+    return patch is not None
+
+
+def _bound(client: object, handlers: MCPHandlers | None, workspace: Path) -> tuple[MCPHandlers, Sampler | None]:
+    """Return the handlers for the servers of this client and workspace."""
+    given = handlers or MCPHandlers()
+    if not given.roots:
+        given = replace(given, roots=(workspace,))
+    if not isinstance(given.on_sampling, ClientSampling):
+        return given, None
+    sampler = Sampler(client, given.on_sampling)
+    return replace(given, on_sampling=sampler), sampler
 
 
 def unpatch_openai(client: Client) -> Client:

@@ -7,22 +7,30 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from agentd.core.actions import Action, ActionResult, Kind
+from agentd.bridge.open import OpenBridge
+from agentd.core.actions import Action, ActionResult, Call, Kind
 from agentd.core.errors import ExecutorLost, OptionError
 from agentd.core.events import CodeFinished, CodeOutput, FileChanged
 from agentd.core.ids import new_id
 from agentd.core.protocols import Executor, Model, Shell, Store
+from agentd.core.tools import JSON
+from agentd.llm.prices import Prices
+from agentd.loop.calls import CallingMessage
 from agentd.loop.engine import Engine, Limits, Log
-from agentd.loop.responses import ResponseIds
-from agentd.loop.wire import Dialect
+from agentd.loop.fenced import FencedMessage
+from agentd.loop.folding import CALL
+from agentd.loop.memory import Memory
+from agentd.loop.wire import NO_TOOLS, Dialect, Reading, Toolkit
 from agentd.patch.actions import ActionQueue, BlockingMailbox, Emit, LoopMailbox
+from agentd.patch.calling import call_tool
 from agentd.patch.options import CallOptions
+from agentd.patch.sampling import Sampler
 from agentd.patch.sync import background_loop, on_background, wait_for
 from agentd.patch.toolbox import Toolbox, Toolset
 from agentd.patch.turns import Run
@@ -35,58 +43,86 @@ _open: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
 @dataclass(frozen=True)
 class Prepared:
-    """A call whose tools are connected: all that is left is to ask the model."""
+    """A call whose tools are connected: all that is left is to ask the model.
+
+    `toolkit` holds what the model may call as JSON, `takes` tells which kinds of media it can see or hear.
+    """
 
     runtime: Runtime
     toolset: Toolset
     call: CallOptions
+    toolkit: Toolkit = NO_TOOLS
+    takes: Callable[[str], bool] = bool
 
     @property
     def guidance(self) -> str:
         return self.toolset.guidance
 
+    @property
+    def fenced(self) -> bool:
+        """Tell whether the model acts by fenced blocks."""
+        return self.runtime.convention == "fences" and not self.call.bare
+
+    def for_model(self, body: Mapping[str, JSON], flavour: str, takes: Callable[[str], bool]) -> Prepared:
+        """Return the same for a request: its tools in the form that the model's provider takes."""
+        if self.fenced or self.call.bare:
+            return self
+        toolkit = self.toolset.toolkit(flavour, body)
+        return replace(self, toolkit=toolkit, takes=takes)
+
     def engine(
         self, dialect: Dialect, model: Model, stream: bool, caller: asyncio.AbstractEventLoop | None
     ) -> tuple[Engine, Run]:
         """Return the turn's engine for a caller that blocks (`None`) or lives on an event loop."""
-        runtime, call = self.runtime, self.call
+        runtime, call, fenced = self.runtime, self.call, self.fenced
         session = call.session or new_id("session")
         store: Store = runtime.store if call.session else MemoryStore()
         log = Log(store, session, new_id("turn"), call.on_event)
         shell = call.session or _DEFAULT_SESSION
-        perform = partial(runtime.perform, self.toolset, shell)
+        perform = partial(runtime.perform, self, shell)
 
         def new_actions() -> ActionQueue:
             mailbox = BlockingMailbox() if caller is None else LoopMailbox(caller)
             prepare = None if runtime.is_warm(shell) else partial(runtime.warm, shell)
-            return ActionQueue(background_loop(), perform, mailbox, prepare)
+            return ActionQueue(background_loop(), perform, mailbox, prepare, concurrent=not fenced)
+
+        def new_message(max_blocks: int) -> Reading:
+            if fenced:
+                return FencedMessage(partial(new_id, "ci"), max_blocks)
+            return CallingMessage(self.toolkit, partial(new_id, CALL), max_blocks)
 
         limits = Limits(call.max_turns or runtime.max_turns)
-        engine = Engine(dialect, model, new_actions, partial(new_id, "ci"), log, limits, stream)
+        engine = Engine(dialect, model, new_message, new_actions, log, limits, stream)
         return engine, Run(engine, log)
 
 
 class Runtime:
     """Shared by a patched client and all clients derived from it; closed when the last of them is gone.
 
-    An executor that is not `owned` belongs to the caller: its shells are closed, it is not.
+    The toolbox's convention is how the model acts: by `fences`, by JSON calls of `bash` and `python` (`shell`), or by
+    JSON calls of the tools themselves (`tools`), which needs no executor. One that is not `owned` belongs to the
+    caller: its shells are closed, it is not.
     """
 
     def __init__(
         self,
-        executor: Executor,
+        toolbox: Toolbox,
+        executor: Executor | None,
         *,
-        tools: Sequence[object] | None,
-        mcp_servers: Sequence[object],
         max_turns: int,
         owned: bool,
+        sampler: Sampler | None = None,
     ) -> None:
+        self.convention = toolbox.convention
         self.executor = executor
         self._owned = owned
         self.max_turns = max_turns
         self.store = MemoryStore()
-        self.response_ids = ResponseIds()
-        self._toolbox = Toolbox(executor.workspace_dir, tools, mcp_servers)
+        self.prices = Prices()
+        self.sampler = sampler
+        self.bridges: set[OpenBridge] = set()
+        self.memory = Memory()
+        self._toolbox = toolbox
         self._shells: dict[str, asyncio.Task[Shell]] = {}
         self._holders = 0
         self._lock = threading.Lock()
@@ -119,20 +155,32 @@ class Runtime:
 
     def prepare_blocking(self, call: CallOptions) -> Prepared:
         """Connect the tools of a call, blocking."""
-        self._check()
+        self._begin(call, None)
         toolset = self._toolbox.ready(call)
         return Prepared(self, toolset or wait_for(self._toolbox.gather(call, None)), call)
 
     async def prepare(self, call: CallOptions) -> Prepared:
         """Connect the tools of a call, from any event loop."""
-        self._check()
+        caller = asyncio.get_running_loop()
+        self._begin(call, caller)
         toolset = self._toolbox.ready(call)
         if toolset is None:
-            toolset = await on_background(self._toolbox.gather(call, asyncio.get_running_loop()))
+            toolset = await on_background(self._toolbox.gather(call, caller))
         return Prepared(self, toolset, call)
 
-    async def perform(self, toolset: Toolset, session: str, action: Action, emit: Emit) -> None:
-        """Run one action on the background loop and emit what happens, `CodeFinished` last."""
+    async def gather(self, call: CallOptions, home: asyncio.AbstractEventLoop | None) -> Toolset:
+        """Connect the tools of a call on the background loop; `home` is the loop of an asynchronous caller."""
+        self._check()
+        return self._toolbox.ready(call) or await self._toolbox.gather(call, home)
+
+    async def perform(self, prepared: Prepared, session: str, action: Action | Call, emit: Emit) -> None:
+        """Do one action on the background loop and emit what happens, `CodeFinished` or `Answer` last."""
+        if isinstance(action, Call):
+            await call_tool(prepared.toolset, action, prepared.takes, emit)
+        else:
+            await self._run(prepared.toolset, session, action, emit)
+
+    async def _run(self, toolset: Toolset, session: str, action: Action, emit: Emit) -> None:
         shell = await self._shell(session)
         door = toolset.open_door(action.id, emit)
         try:
@@ -157,12 +205,18 @@ class Runtime:
         self._check()
         opening = self._shells.get(session)
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
+            assert self.executor is not None  # without one the model is offered nothing to run
             opening = asyncio.get_running_loop().create_task(self.executor.open(session))
             self._shells[session] = opening
         return opening
 
     async def _shell(self, session: str) -> Shell:
         return await asyncio.shield(self.warm(session))
+
+    def _begin(self, call: CallOptions, caller: asyncio.AbstractEventLoop | None) -> None:
+        self._check()
+        if self.sampler is not None and not call.bare:
+            self.sampler.new_turn(caller)
 
     def _check(self) -> None:
         if self._closed:
@@ -171,13 +225,15 @@ class Runtime:
             raise OptionError("this client was patched in another process; patch it again after the fork")
 
     async def _close(self) -> None:
+        for bridge in list(self.bridges):
+            await bridge.aclose()
         await self._toolbox.close()
         for opening in self._shells.values():
             opening.cancel()
             if opening.done() and not opening.cancelled() and opening.exception() is None:
                 await opening.result().close()
         self._shells.clear()
-        if self._owned:
+        if self._owned and self.executor is not None:
             await self.executor.aclose()
 
     def close_now(self) -> Future[None] | None:

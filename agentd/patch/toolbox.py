@@ -6,9 +6,9 @@ import asyncio
 import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from agentd.bridge.gate import BlockDoor, Gate
 from agentd.bridge.server import BridgeServer
@@ -16,10 +16,12 @@ from agentd.core.actions import Bindings
 from agentd.core.events import Event
 from agentd.core.ids import new_id
 from agentd.core.protocols import Tool
-from agentd.core.tools import ToolSpec
+from agentd.core.tools import JSON, ToolSpec
+from agentd.mcp.handlers import Handlers
 from agentd.mcp.pool import ServerPool
 from agentd.patch.options import CallOptions
 from agentd.patch.sync import background_loop
+from agentd.patch.toolkits import OfferedTools, Toolkits
 from agentd.skills import folders
 from agentd.skills.catalogue import Catalogue
 from agentd.skills.generate import bindings
@@ -30,6 +32,13 @@ from agentd.tools import as_tool, registered
 _FILES = (".agentd", "files")
 MAX_TOOLSETS = 15
 MAX_FUNCTIONS = 1000
+CALL_SECONDS = 60.0
+Convention = Literal["fences", "shell", "tools"]
+Save = Callable[[str, bytes], str]
+
+
+def _unsaved(suffix: str, content: bytes) -> str:
+    raise OSError("there is no workspace")
 
 
 class ActionDoor:
@@ -66,6 +75,13 @@ class Toolset:
     gate: Gate
     bridge: BridgeServer | None
     skills: str = ""
+    save: Save = _unsaved
+    specs: Mapping[str, ToolSpec] = field(default_factory=dict[str, ToolSpec])
+    toolkits: Toolkits = field(default_factory=lambda: Toolkits(shell=False))
+
+    def toolkit(self, flavour: str, body: Mapping[str, JSON]) -> OfferedTools:
+        """Return what the model may call as JSON, in the form of its provider, beside the caller's own functions."""
+        return self.toolkits.make(self.specs, flavour, body)
 
     def open_door(self, block: str, emit: Callable[[Event], None]) -> ActionDoor:
         """Return the door for one block, to be closed when the block has ended."""
@@ -85,19 +101,32 @@ class _Made:
 class Toolbox:
     """Makes the toolsets of a client's calls. All but `ready` runs on the background loop."""
 
-    def __init__(self, workspace: Path, tools: Sequence[object] | None, servers: Sequence[object]) -> None:
+    def __init__(
+        self,
+        convention: Convention,
+        workspace: Path,
+        tools: Sequence[object] | None,
+        servers: Sequence[object],
+        timeout: float | None = None,
+        handlers: Handlers | None = None,
+    ) -> None:
+        self.convention: Convention = convention
         self._workspace = workspace
+        self._timeout = timeout
         self._functions: dict[int, tuple[object, Tool]] = {}
         self._own = None if tools is None else self._as_tools(tools)
         self._servers = list(servers)
         self._catalogue = Catalogue.of([])
         self._made: list[_Made] = []
-        self._pool = ServerPool()
+        self._pool = ServerPool(call_timeout=CALL_SECONDS if timeout is None else timeout, handlers=handlers)
+        self._toolkits = Toolkits(shell=convention == "shell")
         self._bridge: BridgeServer | None = None
         self._lock: asyncio.Lock | None = None
 
     def ready(self, call: CallOptions) -> Toolset | None:
         """Return the toolset of a call if nothing need be waited for."""
+        if call.bare:
+            return Toolset("", Bindings(), Gate(background_loop()), None)
         if self._servers or call.mcp_servers:
             return None
         known = self._known(self._local(call), [])
@@ -152,17 +181,21 @@ class Toolbox:
         return tools
 
     async def _toolset(self, tools: Sequence[Tool]) -> Toolset:
-        gate = Gate(background_loop())
+        # The server's own time-out comes first: it tells more.
+        gate = Gate(background_loop(), None if self._timeout is None else self._timeout + 1)
         self._catalogue = self._catalogue.updated([tool.spec for tool in tools])
-        if not tools:
-            return Toolset(guidance(self._catalogue), Bindings(), gate, None)
         gate.update(_by_key(self._keys(), tools))
+        if self.convention == "tools":
+            return Toolset("", Bindings(), gate, None, "", self._save, gate.specs(), self._toolkits)
+        told = guidance(self._catalogue, fenced=self.convention == "fences")
+        if not tools:
+            return Toolset(told, Bindings(), gate, None, "", self._save, toolkits=self._toolkits)
         await asyncio.to_thread(install, self._catalogue, self._workspace)
         if self._bridge is None:
             self._bridge = BridgeServer()
             await self._bridge.start()
         bound = bindings(self._catalogue, self._workspace)
-        return Toolset(guidance(self._catalogue), bound, gate, self._bridge, bound.python_dirs[0])
+        return Toolset(told, bound, gate, self._bridge, bound.python_dirs[0], self._save, toolkits=self._toolkits)
 
     def _keys(self) -> Mapping[tuple[str, str], str]:
         return {(entry.spec.server, entry.spec.name): entry.key for entry in self._catalogue.entries}

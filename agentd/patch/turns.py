@@ -7,7 +7,7 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
-from agentd.core.events import Event, Record
+from agentd.core.events import Event, Record, Usage
 from agentd.loop.engine import Engine, Item, Log
 from agentd.loop.transcript import dumps
 from agentd.loop.wire import Frame
@@ -18,7 +18,8 @@ class Run:
     """What one call on a patched client did: `response.agentd`, `stream.agentd`, and `error.agentd` when it failed.
 
     `records` are the committed events in their order, `events` the events alone, `status` is `None` until the turn has
-    ended and then `completed`, `failed`, `cancelled` or `max_turns`.
+    ended and then `completed`, `failed`, `cancelled` or `max_turns`. `usage` is the sum over all model calls so
+    far, with its price in US dollars, `usage.cost_usd`, which is `None` when the price of one of them is not known.
     """
 
     def __init__(self, engine: Engine, log: Log) -> None:
@@ -45,6 +46,10 @@ class Run:
     @property
     def status(self) -> str | None:
         return self._engine.status
+
+    @property
+    def usage(self) -> Usage:
+        return self._engine.sum.total
 
     @property
     def model_calls(self) -> int:

@@ -27,19 +27,21 @@ Write one group of blocks, then stop and wait for the results; never guess them.
 cd and export last, Python variables do not."""
 
 CALLING = """\
-In Python blocks these functions are in scope; they return plain data and raise ToolError. \
+In {place} these functions are in scope; they return plain data and raise ToolError. \
 `help(fn)` tells more, as does `skills list` in bash."""
 
 
-def guidance(catalogue: Catalogue, used: Collection[str] = ()) -> str:
-    """Return what a session's prompt begins with.
+def guidance(catalogue: Catalogue, used: Collection[str] = (), *, fenced: bool = True) -> str:
+    """Return what a session's prompt begins with; with `fenced=False` for a model whose code is a JSON call's argument.
 
     Each server is one line of function names, or has their signatures when these are short or the server is one of
     `used`, the skills that were used before.
     """
+    acting = [ACTING] if fenced else []
     if not catalogue.entries:
-        return ACTING
-    return "\n".join([ACTING, CALLING, *servers(catalogue, used)])
+        return "\n".join(acting)
+    place = "Python blocks" if fenced else "the code of `python` calls"
+    return "\n".join([*acting, CALLING.format(place=place), *servers(catalogue, used)])
 
 
 def servers(catalogue: Catalogue, used: Collection[str] = ()) -> list[str]:

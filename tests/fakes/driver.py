@@ -49,7 +49,7 @@ class Driver:
     def connect(self, server: ScriptedModel, workspace: Path, **options: Any) -> Any:
         cls = AsyncOpenAI if self.is_async else OpenAI
         client = cls(base_url=server.base_url, api_key="scripted", max_retries=options.pop("max_retries", 0))
-        self.client = patch_openai_with_ptc(client, cwd=workspace, **options)
+        self.client = options.pop("patch", patch_openai_with_ptc)(client, cwd=workspace, **options)
         return self.client
 
     def arguments(self, prompt: Any, options: dict[str, Any]) -> dict[str, Any]:

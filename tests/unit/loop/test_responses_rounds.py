@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from agentd.core.actions import ActionResult
 from agentd.core.errors import OptionError
-from agentd.loop.responses import ResponseIds, Responses
-from agentd.loop.wire import PartEnded, Passed, Said
+from agentd.loop.memory import Memory
+from agentd.loop.responses import Responses
+from agentd.loop.results import feedback
+from agentd.loop.wire import NO_TOOLS, Block, PartEnded, Passed, Said
 
 RESPONSE = {"id": "resp_1", "object": "response", "status": "completed", "output": [], "usage": None}
+BLOCKS = [Block("ci_1", "bash:execute", "ls\n", "", ActionResult(0, "a\n", 0.5))]
+RESULTS = {"role": "user", "content": feedback(BLOCKS)}
 
 
 def feed(turn: Responses, frames: list[dict[str, Any]], kept: str | None = None) -> list[dict[str, Any]]:
@@ -50,7 +55,7 @@ def texts(parts: list[str], deltas: bool = True) -> list[dict[str, Any]]:
 
 
 def turn(**params: Any) -> Responses:
-    return Responses({"model": "m", "input": "x", **params}, "", True, ResponseIds())
+    return Responses({"model": "m", "input": "x", **params}, "", True, NO_TOOLS, Memory())
 
 
 @pytest.mark.parametrize("parts", [["", "two"], ["one", ""], ["one", "", "three"], ["", ""], ["one", "two"]])
@@ -77,24 +82,26 @@ def test_an_error_event_ends_the_stream_as_failed() -> None:
 def test_a_message_whose_reasoning_is_not_stored_goes_back_without_its_id() -> None:
     made = turn(store=False)
     feed(made, texts(["one"]))
-    made.record([], "results")
+    made.record(BLOCKS)
     sent = json.loads(made.body())["input"]
     assert "id" not in sent[1] and sent[1]["content"][0]["text"] == "one"
-    assert sent[2] == {"role": "user", "content": "results"}
+    assert sent[2] == RESULTS
 
 
 def test_a_conversation_is_told_everything_once() -> None:
     made = turn(conversation="conv_1")
-    feed(made, texts(["one"]))
-    made.record([], "results")
-    assert json.loads(made.body())["input"] == [{"role": "user", "content": "results"}]
+    frames = texts(["one"])
+    frames[-1]["response"]["conversation"] = {"id": "conv_1"}
+    feed(made, frames)
+    made.record(BLOCKS)
+    assert json.loads(made.body())["input"] == [RESULTS]
 
 
 def test_a_conversation_is_told_of_a_cut_call() -> None:
     made = turn(conversation="conv_1")
     feed(made, texts(["one"])[:4], kept="one")
-    made.record([], "results")
-    assert [item["content"] for item in json.loads(made.body())["input"]] == ["x", "one", "results"]
+    made.record(BLOCKS)
+    assert [item["content"] for item in json.loads(made.body())["input"]] == ["x", "one", RESULTS["content"]]
 
 
 def test_an_estimate_has_all_fields_of_a_usage() -> None:
@@ -107,5 +114,5 @@ def test_an_estimate_has_all_fields_of_a_usage() -> None:
 
 def test_a_call_in_the_background_is_refused_unless_it_is_streamed() -> None:
     with pytest.raises(OptionError, match="background"):
-        Responses({"input": "x", "background": True}, "", False, ResponseIds())
+        Responses({"input": "x", "background": True}, "", False, NO_TOOLS, Memory())
     assert turn(background=True).model == "m"

@@ -9,7 +9,8 @@ from typing import Any
 
 from agentd.core.actions import Action, Kind
 from agentd.core.errors import ExecutorLost
-from agentd.core.events import CodeFinished, CodeOutput, CodeStarted, Event
+from agentd.core.events import CodeFinished, CodeOutput, CodeStarted
+from agentd.core.protocols import Happening
 from agentd.patch.actions import ActionQueue, BlockingMailbox, Emit, LoopMailbox
 from agentd.patch.sync import background_loop, drive, wait_for
 
@@ -20,8 +21,8 @@ def queue_of(run: Any) -> ActionQueue:
     return ActionQueue(background_loop(), run, BlockingMailbox(), lambda: None)
 
 
-def drained(actions: ActionQueue) -> tuple[list[Event], BaseException | None]:
-    found: list[Event] = []
+def drained(actions: ActionQueue) -> tuple[list[Happening], BaseException | None]:
+    found: list[Happening] = []
     try:
         while events := drive(actions.wait()):
             found += events
