@@ -1,4 +1,4 @@
-"""agentd gives any OpenAI client an agent that runs the model's code.
+"""agentd gives any OpenAI client an agent that runs the model's code and calls its tools.
 
 The names below are loaded at first use: importing the package costs next to nothing.
 """
@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agentd.core.errors import AgentdError
     from agentd.executors import LocalExecutor, SubprocessExecutor
+    from agentd.llm.replay import replay
     from agentd.llm.scripted import ScriptedModel
+    from agentd.mcp.client import MCPClient
+    from agentd.mcp.handlers import ElicitationRequest, LogMessage, MCPHandlers, SamplingAnswer, SamplingRequest
+    from agentd.mcp.remote import HTTPServer
     from agentd.patch.display import (
         CodeExecution,
         CodeOutput,
@@ -19,11 +23,14 @@ if TYPE_CHECKING:
         ReasoningDelta,
         TextDelta,
         ToolCall,
+        ToolProgress,
         TurnEnd,
         display_events,
         display_events_async,
     )
+    from agentd.patch.outside import open_bridge
     from agentd.patch.ptc import patch_openai_with_mcp, patch_openai_with_ptc, unpatch_openai
+    from agentd.patch.sampling import ClientSampling
     from agentd.patch.turns import Run
     from agentd.tools import tool
 
@@ -31,21 +38,32 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AgentdError",
+    "ClientSampling",
     "CodeExecution",
     "CodeOutput",
     "CodeStarted",
+    "ElicitationRequest",
+    "HTTPServer",
     "LocalExecutor",
+    "LogMessage",
+    "MCPClient",
+    "MCPHandlers",
     "ReasoningDelta",
     "Run",
+    "SamplingAnswer",
+    "SamplingRequest",
     "ScriptedModel",
     "SubprocessExecutor",
     "TextDelta",
     "ToolCall",
+    "ToolProgress",
     "TurnEnd",
     "display_events",
     "display_events_async",
+    "open_bridge",
     "patch_openai_with_mcp",
     "patch_openai_with_ptc",
+    "replay",
     "tool",
     "unpatch_openai",
 ]
@@ -54,6 +72,10 @@ _HOMES = {
     "agentd.core.errors": ("AgentdError",),
     "agentd.executors": ("LocalExecutor", "SubprocessExecutor"),
     "agentd.llm.scripted": ("ScriptedModel",),
+    "agentd.llm.replay": ("replay",),
+    "agentd.mcp.client": ("MCPClient",),
+    "agentd.mcp.handlers": ("ElicitationRequest", "LogMessage", "MCPHandlers", "SamplingAnswer", "SamplingRequest"),
+    "agentd.mcp.remote": ("HTTPServer",),
     "agentd.patch.display": (
         "CodeExecution",
         "CodeOutput",
@@ -61,11 +83,14 @@ _HOMES = {
         "ReasoningDelta",
         "TextDelta",
         "ToolCall",
+        "ToolProgress",
         "TurnEnd",
         "display_events",
         "display_events_async",
     ),
+    "agentd.patch.outside": ("open_bridge",),
     "agentd.patch.ptc": ("patch_openai_with_mcp", "patch_openai_with_ptc", "unpatch_openai"),
+    "agentd.patch.sampling": ("ClientSampling",),
     "agentd.patch.turns": ("Run",),
     "agentd.tools": ("tool",),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -15,12 +16,24 @@ hypothesis.settings.register_profile("agentd", deadline=None)
 hypothesis.settings.register_profile("agentd-ci", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("agentd-ci" if os.environ.get("CI") else "agentd")
 
-FOREIGN_PREFIXES = ("AGENTD_", "ANTHROPIC_", "AZURE_OPENAI_", "LITELLM_", "OPENAI_", "XDG_")
+FOREIGN_PREFIXES = ("AGENTD_", "ANTHROPIC_", "AZURE_OPENAI_", "GEMINI_", "LITELLM_", "OLLAMA_", "OPENAI_", "XDG_")
 FOREIGN_SUFFIXES = ("_API_KEY", "_PROXY")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SkipPolicy.of_environment(), "agentd-skip-policy")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a group of tests on one worker: xdist 3.8 names it where this pytest no longer looks."""
+    from _pytest.nodeid import coerce_node_id
+
+    grouped: list[Any] = items if config.getoption("loadgroup", False) else []
+    for item in grouped:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is not None and not item.nodeid.endswith(f"@{mark.args[0]}"):
+            item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from mcp.client.session import ClientRequestContext
 
 from agentd.core.tools import JSON, Schema
 from agentd.mcp.forms import completed, misfit
-from agentd.mcp.handlers import ElicitationRequest, Handlers, LogMessage, SamplingAnswer, answer_of
+from agentd.mcp.handlers import ElicitationRequest, LogMessage, MCPHandlers, SamplingAnswer, answer_of
 from agentd.mcp.limits import Clock
 from agentd.mcp.reading import sampled, sampling_of
 
@@ -47,7 +47,7 @@ class Callbacks:
     request from us, and no more.
     """
 
-    def __init__(self, server: str, handlers: Handlers, clock: Clock) -> None:
+    def __init__(self, server: str, handlers: MCPHandlers, clock: Clock) -> None:
         self.server = server
         self.clock = clock
         self.roots = tuple(handlers.roots)

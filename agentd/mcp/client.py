@@ -26,7 +26,7 @@ from agentd.mcp.contents import (
     ResourceTemplate,
     ServerInfo,
 )
-from agentd.mcp.handlers import Handlers, OnElicitation, OnLog, OnProgress, OnSampling
+from agentd.mcp.handlers import MCPHandlers, OnElicitation, OnLog, OnProgress, OnSampling
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -71,7 +71,7 @@ class MCPClient(AbstractAsyncContextManager["MCPClient"]):
         protocol_version: str | None = None,
     ) -> None:
         self._server = server
-        self._handlers = Handlers(tuple(roots), on_elicitation, on_sampling, on_log)
+        self._handlers = MCPHandlers(tuple(roots), on_elicitation, on_sampling, on_log)
         self._on_progress = on_progress
         self._start_timeout = start_timeout
         self._call_timeout = call_timeout
@@ -203,7 +203,7 @@ class MCPClient(AbstractAsyncContextManager["MCPClient"]):
         if own is None or not own.callbacks.roots:
             if own is not None or self._borrowed is not None:
                 raise OptionError("roots can be replaced, not introduced: pass some to the MCPClient")
-            self._handlers = Handlers(
+            self._handlers = MCPHandlers(
                 tuple(roots), self._handlers.on_elicitation, self._handlers.on_sampling, self._handlers.on_log
             )
             self._described = None

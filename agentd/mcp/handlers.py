@@ -95,7 +95,7 @@ OnProgress = Callable[[Progress], object]
 
 
 @dataclass(frozen=True)
-class Handlers:
+class MCPHandlers:
     """What servers may ask for; what is not given is not offered to them.
 
     `on_elicitation` returns the user's answer as a dict (empty in `url` mode) or `None` when he declines; an error in

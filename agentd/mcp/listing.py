@@ -1,4 +1,4 @@
-"""Keeps one bad tool from hiding the others: a listing is mended before the SDK validates it as a whole."""
+"""Mends what servers answer before the SDK validates it as a whole, so that one bad tool does not hide the others."""
 
 from __future__ import annotations
 
@@ -63,9 +63,13 @@ class _MendedStream:
 
 
 def mend(item: _Item) -> _Item:
-    """Mend `item` in place when it is an answer to `tools/list`: fix the schemas, drop what is no tool at all."""
+    """Mend an answer in place: one that says nothing else is complete, as the specification has it.
+
+    Of an answer to `tools/list` the schemas are fixed, and what is no tool at all is dropped.
+    """
     if isinstance(item, Exception) or not isinstance(item.message, types.JSONRPCResponse):
         return item
+    item.message.result.setdefault("resultType", "complete")
     tools = item.message.result.get("tools")
     if isinstance(tools, list):
         item.message.result["tools"] = [tool for tool in cast(list[object], tools) if _mend_tool(tool)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agentd.core.errors import OptionError, ServerFailed
 from agentd.core.protocols import Tool
 from agentd.core.tools import JSON, Progress, ToolResult, ToolSpec
-from agentd.mcp.handlers import Handlers
+from agentd.mcp.handlers import MCPHandlers
 from agentd.mcp.names import distinct
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ class ServerPool:
         start_timeout: float = 30.0,
         call_timeout: float = 60.0,
         max_result: int = 16 << 20,
-        handlers: Handlers | None = None,
+        handlers: MCPHandlers | None = None,
     ) -> None:
         self._start_timeout = start_timeout
         self._call_timeout = call_timeout
         self._max_result = max_result
-        self._handlers = handlers or Handlers()
+        self._handlers = handlers or MCPHandlers()
         self._connections: dict[object, Connection | BorrowedConnection] = {}
         self._sources: dict[object, Source] = {}
         self._names: dict[object, str] = {}

@@ -16,19 +16,20 @@ from agentd.core.errors import OptionError, ServerFailed
 from agentd.mcp.borrowed import ClientPeer, ObjectPeer, Peer
 from agentd.mcp.callbacks import Callbacks
 from agentd.mcp.connection import Connection
-from agentd.mcp.handlers import Handlers
+from agentd.mcp.handlers import MCPHandlers
 from agentd.mcp.limits import Clock
 from agentd.mcp.links import ClientLink, Link, Wiring, new_client
 from agentd.mcp.listing import MendedTransport
 from agentd.mcp.names import name_of_command, name_of_url
 from agentd.mcp.objects import ObjectLink, ServerObject, takes_callbacks
+from agentd.mcp.remote import HTTPServer
 from agentd.mcp.stdio import StdioTransport
 from agentd.mcp.streamable import http_transport
 
 ACCEPTED = (
     "an openai-agents server object (MCPServerStdio, MCPServerSse, MCPServerStreamableHttp, or any object with async "
-    "connect, list_tools, call_tool and cleanup), mcp.StdioServerParameters, an http(s) URL, an mcp.Client, or an "
-    "agentd.MCPClient"
+    "connect, list_tools, call_tool and cleanup), mcp.StdioServerParameters, an http(s) URL, an agentd.HTTPServer, an "
+    "mcp.Client, or an agentd.MCPClient"
 )
 
 
@@ -59,7 +60,7 @@ class Terms:
     start_timeout: float
     call_timeout: float
     max_result: int
-    handlers: Handlers
+    handlers: MCPHandlers
     version: str | None = None
 
 
@@ -72,7 +73,9 @@ class Described(Protocol):
 
 def recognise(server: object) -> Source:
     """Tell what `server` is; `OptionError` names what is accepted."""
-    if isinstance(server, str) and server.startswith(("http://", "https://")):
+    if isinstance(server, str) and server.startswith(_SCHEMES):
+        return _from_url(HTTPServer(server))
+    if isinstance(server, HTTPServer):
         return _from_url(server)
     if isinstance(server, StdioServerParameters):
         return _from_parameters(server)
@@ -98,15 +101,21 @@ def connection_of(source: Source, name: str, terms: Terms) -> Connection:
     )
 
 
+_SCHEMES = ("http://", "https://")
 _VERBS = ("connect", "list_tools", "call_tool", "cleanup")
 
 
-def _from_url(url: str) -> Source:
+def _from_url(server: HTTPServer) -> Source:
+    url = server.url
+    if not url.startswith(_SCHEMES):
+        raise OptionError(f"an HTTPServer has the URL {url!r:.200}; it begins with http:// or https://")
+
     def link(wiring: Wiring) -> Link:
-        transport = MendedTransport(http_transport(url, wiring.limit))
+        transport = MendedTransport(http_transport(server, wiring.limit))
         return ClientLink(new_client(transport, wiring), None, wiring)
 
-    return Source(("url", url), name_of_url(url), _without_secrets(url), link, url)
+    key = ("url", url, tuple(sorted(server.headers.items())), id(server.auth))
+    return Source(key, name_of_url(url), _without_secrets(url), link, server)
 
 
 def _from_parameters(parameters: StdioServerParameters) -> Source:

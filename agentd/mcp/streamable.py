@@ -14,6 +14,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import MCP_DEFAULT_SSE_READ_TIMEOUT, MCP_DEFAULT_TIMEOUT
 
+from agentd.mcp.remote import HTTPServer
 from agentd.mcp.stdio import NOT_SENT, TOO_LARGE
 
 
@@ -56,13 +57,15 @@ def _refusal(request: httpx2.Request, code: int, message: str) -> httpx2.Respons
 
 
 @asynccontextmanager
-async def http_transport(url: str, limit: int) -> AsyncGenerator[TransportStreams]:
-    """Connect to `url`: SSE when its path ends with `/sse`, else streamable HTTP."""
+async def http_transport(server: HTTPServer, limit: int) -> AsyncGenerator[TransportStreams]:
+    """Connect to a server: SSE when its path ends with `/sse`, else streamable HTTP."""
+    url, headers, auth = server.url, dict(server.headers), cast(Any, server.auth)
     if urlsplit(url).path.rstrip("/").endswith("/sse"):
-        async with sse_client(url) as streams:
+        async with sse_client(url, headers=headers, auth=auth) as streams:
             yield streams
         return
-    async with _Client(timeout=httpx2.Timeout(MCP_DEFAULT_TIMEOUT, read=MCP_DEFAULT_SSE_READ_TIMEOUT)) as client:
+    timeout = httpx2.Timeout(MCP_DEFAULT_TIMEOUT, read=MCP_DEFAULT_SSE_READ_TIMEOUT)
+    async with _Client(timeout=timeout, headers=headers, auth=auth) as client:
         client.limit = limit
         async with streamable_http_client(url, http_client=client, max_sse_event_size=limit) as streams:
             yield streams

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from agentd.core.errors import OptionError
 from agentd.core.protocols import Executor
-from agentd.mcp.handlers import Handlers as MCPHandlers
+from agentd.mcp.handlers import MCPHandlers
 from agentd.patch.install import MARK, Patch, apply, attributes
 from agentd.patch.options import CallOptions
 from agentd.patch.runtime import Runtime

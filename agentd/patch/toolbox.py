@@ -17,7 +17,7 @@ from agentd.core.events import Event
 from agentd.core.ids import new_id
 from agentd.core.protocols import Tool
 from agentd.core.tools import JSON, ToolSpec
-from agentd.mcp.handlers import Handlers
+from agentd.mcp.handlers import MCPHandlers
 from agentd.mcp.pool import ServerPool
 from agentd.patch.options import CallOptions
 from agentd.patch.sync import background_loop
@@ -108,7 +108,7 @@ class Toolbox:
         tools: Sequence[object] | None,
         servers: Sequence[object],
         timeout: float | None = None,
-        handlers: Handlers | None = None,
+        handlers: MCPHandlers | None = None,
     ) -> None:
         self.convention: Convention = convention
         self._workspace = workspace

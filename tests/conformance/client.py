@@ -20,14 +20,12 @@ from typing import Any
 # It runs as a script, in the folder of whoever started it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import httpx2
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
 from agentd.core.errors import ServerFailed
 from agentd.core.tools import JSON
 from agentd.mcp.client import MCPClient
 from agentd.mcp.handlers import ElicitationRequest
+from agentd.mcp.remote import HTTPServer
 from tests.conformance import oauth
 
 TIMEOUT = 20.0
@@ -59,10 +57,7 @@ class Scenario:
     @asynccontextmanager
     async def log_in(self) -> AsyncGenerator[MCPClient]:
         auth = await oauth.provider_for(self.name, self.url, self.context)
-        async with (
-            httpx2.AsyncClient(auth=auth, timeout=TIMEOUT, follow_redirects=True) as http,
-            self._client(Client(streamable_http_client(self.url, http_client=http))) as client,
-        ):
+        async with self._client(HTTPServer(self.url, auth=auth)) as client:
             yield client
 
     @asynccontextmanager

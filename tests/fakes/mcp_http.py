@@ -33,6 +33,13 @@ def pid() -> int:
 
 
 @server.tool()
+def header(name: str, ctx: Context) -> str:
+    """Return a header of the request."""
+    request = ctx.request_context.request
+    return str(request.headers.get(name)) if request is not None else "no request"
+
+
+@server.tool()
 def big(size: int) -> str:
     return "x" * size
 

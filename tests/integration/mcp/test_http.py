@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
+from aiohttp import web
 from mcp import Client
 
-from agentd.core.errors import ServerFailed
+from agentd.core.errors import OptionError, ServerFailed
 from agentd.mcp.pool import ServerPool
+from agentd.mcp.remote import HTTPServer
 from agentd.mcp.streamable import http_transport
 from tests.fakes.mcp_remote import SERVER, Remote
 from tests.fakes.mcp_servers import by_name, failure, npm_server, value
@@ -39,6 +42,45 @@ async def test_sse(pool: ServerPool, remote: Remote) -> None:
     await remote.start(sys.executable, SERVER, str(remote.port), "sse")
     tools = await pool.connect([f"http://127.0.0.1:{remote.port}/sse"])
     assert await value(tools, "add", {"a": 1, "b": 2}) == 3
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/sse"])
+async def test_headers_and_a_login(pool: ServerPool, remote: Remote, path: str) -> None:
+    await remote.start(sys.executable, SERVER, str(remote.port), *(["sse"] if path == "/sse" else []))
+    url = f"http://127.0.0.1:{remote.port}{path}"
+    server = HTTPServer(url, headers={"X-Team": "alpha"}, auth=httpx2.BasicAuth("user", "secret"))
+    tools = await pool.connect([server])
+    assert await value(tools, "header", {"name": "x-team"}) == "alpha"
+    assert str(await value(tools, "header", {"name": "authorization"})).startswith("Basic ")
+    assert "alpha" not in repr(server) and "secret" not in repr(server)
+    plain = await pool.connect([url])
+    assert await value(plain, "header", {"name": "x-team"}) == "None"
+    with pytest.raises(OptionError, match="http://"):
+        await pool.connect([HTTPServer("localhost/mcp")])
+
+
+async def test_a_redirect_leads_no_header_to_another_host(pool: ServerPool, remote: Remote) -> None:
+    seen: list[str | None] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("X-Key"))
+        return web.Response(text="{}")
+
+    async def redirect(request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect(f"http://localhost:{remote.port}/elsewhere")
+
+    app = web.Application()
+    app.router.add_route("*", "/mcp", redirect)
+    app.router.add_route("*", "/elsewhere", elsewhere)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", remote.port).start()
+    try:
+        with pytest.raises(ServerFailed):
+            await pool.connect([HTTPServer(remote.url, headers={"X-Key": "secret"})])
+        assert seen == []
+    finally:
+        await runner.cleanup()
 
 
 async def test_nobody_there(pool: ServerPool, remote: Remote) -> None:
@@ -110,7 +152,7 @@ async def test_limits(make_pool: Callable[..., ServerPool], remote: Remote) -> N
 
 async def test_an_event_over_the_limit_and_a_transport_that_is_used_up(pool: ServerPool, remote: Remote) -> None:
     await remote.start()
-    tools = await pool.connect([Client(http_transport(remote.url, 1 << 20), mode="legacy")])
+    tools = await pool.connect([Client(http_transport(HTTPServer(remote.url), 1 << 20), mode="legacy")])
     assert "1048576 byte limit" in await failure(tools, "big", {"size": 3 << 20})
     assert "can be connected once" in await failure(tools, "pid")
 

@@ -16,7 +16,7 @@ from mcp_types import ElicitResult
 from agentd.core.protocols import ReportingTool
 from agentd.core.tools import Media, Progress
 from agentd.mcp.client import MCPClient
-from agentd.mcp.handlers import Handlers, SamplingAnswer
+from agentd.mcp.handlers import MCPHandlers, SamplingAnswer
 from agentd.mcp.pool import ServerPool
 from tests.fakes.mcp_pushy import QUESTION, SAMPLE
 from tests.fakes.mcp_remote import Remote
@@ -28,8 +28,8 @@ ELICIT = {"method": "elicitation/create", "params": QUESTION}
 ACCEPTED = {"action": "accept", "content": {"name": "Ada"}}
 
 
-def handlers(**more: Any) -> Handlers:
-    return Handlers(on_elicitation=lambda _: {"name": "Ada"}, **more)
+def handlers(**more: Any) -> MCPHandlers:
+    return MCPHandlers(on_elicitation=lambda _: {"name": "Ada"}, **more)
 
 
 async def test_the_pool_answers_servers(make_pool: MakePool, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from openai import OpenAI
 from agentd import ScriptedModel, patch_openai_with_mcp, unpatch_openai
 from agentd.core.events import ToolFinished, ToolProgress
 from agentd.llm.scripted import Reply, ToolCall
-from agentd.mcp.handlers import ElicitationRequest, Handlers
+from agentd.mcp.handlers import ElicitationRequest, MCPHandlers
 from agentd.patch.sampling import ClientSampling
 from tests.fakes.driver import Driver
 from tests.fakes.mcp_servers import faulty, npm_server, python_server
@@ -96,7 +96,7 @@ def test_a_server_asks_the_user_and_the_model(driver: Driver, workspace: Path, e
     def answer(request: ElicitationRequest) -> Any:
         return {"name": "Ada"} if request.schema else None
 
-    handlers = Handlers(on_elicitation=answer, on_sampling=ClientSampling("sampled-model", max_calls=1))
+    handlers = MCPHandlers(on_elicitation=answer, on_sampling=ClientSampling("sampled-model", max_calls=1))
 
     sampling, elicitation = "trigger-sampling-request", "trigger-elicitation-request"
     names = [elicitation, sampling, sampling, "get-roots-list"]

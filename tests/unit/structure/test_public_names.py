@@ -8,7 +8,7 @@ from inline_snapshot import snapshot
 
 import agentd
 
-HEAVY = {"agents", "aiohttp", "asyncio", "click", "httpx", "litellm", "mcp", "openai", "psutil", "pydantic", "yaml"}
+HEAVY = set("agents aiohttp asyncio click genai_prices httpx litellm mcp openai psutil pydantic vcr yaml".split())
 
 
 def modules_after(statement: str) -> set[str]:
@@ -30,20 +30,32 @@ def test_the_public_names() -> None:
     assert sorted(agentd.__all__) == snapshot(
         [
             "AgentdError",
+            "ClientSampling",
             "CodeExecution",
             "CodeOutput",
             "CodeStarted",
+            "ElicitationRequest",
+            "HTTPServer",
             "LocalExecutor",
+            "LogMessage",
+            "MCPClient",
+            "MCPHandlers",
             "ReasoningDelta",
             "Run",
+            "SamplingAnswer",
+            "SamplingRequest",
             "ScriptedModel",
             "SubprocessExecutor",
             "TextDelta",
             "ToolCall",
+            "ToolProgress",
             "TurnEnd",
             "display_events",
             "display_events_async",
+            "open_bridge",
+            "patch_openai_with_mcp",
             "patch_openai_with_ptc",
+            "replay",
             "tool",
             "unpatch_openai",
         ]
