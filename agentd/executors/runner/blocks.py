@@ -11,7 +11,7 @@ from .bindings import Bindings
 from .loop import Loop
 from .output import Output
 from .processes import shell_of, tag_of, wear
-from .state import Block, Settings, Shell, lasting
+from .state import Block, Settings, Shell, lasting, merged
 from .watch import Watch
 from .wire import BINDINGS_KEPT, Header
 from .workers import Workers
@@ -287,8 +287,9 @@ class Blocks:
         if not saved or whole == shell.saved:
             return False
         cwd, env = bash.parse_state(saved)
-        env = lasting(env, block)
-        shell.saved = whole
+        ended = cwd, lasting(env, block)
+        cwd, env = merged(block, *ended)
+        shell.saved = whole if (cwd, env) == ended else None
         if cwd == shell.cwd and env == shell.env:
             return False
         shell.cwd, shell.env = cwd, env

@@ -84,6 +84,11 @@ class Block:
     state_start: int = 0
     why: str = ""
     notes: list[str] = field(default_factory=list[str])
+    began: tuple[str, dict[str, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # What the shell was when the block began: others that run beside it may change that.
+        self.began = self.shell.cwd, self.shell.env
 
     def environment(self) -> dict[str, str]:
         """Return what the block's process starts with."""
@@ -102,7 +107,7 @@ class Block:
 
 def lasting(env: dict[str, str], block: Block) -> dict[str, str]:
     """Take out of a shell's last environment what belonged to one block only."""
-    before = block.shell.env
+    _, before = block.began
     for name, value in block.env.items():
         if env.get(name) == value:
             env.pop(name, None)
@@ -111,6 +116,17 @@ def lasting(env: dict[str, str], block: Block) -> dict[str, str]:
     if block.bin_dirs and "PATH" in env:
         env["PATH"] = os.pathsep.join(_without_first(env["PATH"].split(os.pathsep), block.bin_dirs))
     return env
+
+
+def merged(block: Block, cwd: str, env: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the shell's state with what the block has changed, beside what others have since it began."""
+    shell = block.shell
+    cwd_before, before = block.began
+    if shell.env is before and shell.cwd == cwd_before:
+        return cwd, env
+    changed = {name: value for name, value in env.items() if before.get(name) != value}
+    kept = {name: value for name, value in shell.env.items() if name in env or name not in before}
+    return (shell.cwd if cwd == cwd_before else cwd), kept | changed
 
 
 def _without_first(parts: list[str], prefix: Sequence[str]) -> list[str]:

@@ -120,6 +120,17 @@ async def test_a_directory_that_is_gone_is_left_with_a_note(session: Session) ->
     assert "is gone" in result.output
 
 
+async def test_what_concurrent_blocks_change_is_put_together(session: Session) -> None:
+    await session.bash("mkdir -p side; export GONE=1 SAME=1")
+    blocks = (
+        "export A=1; sleep 0.3", "cd side; sleep 0.1", "unset GONE; sleep 0.2", "export B=2", "sleep 0.25; : nothing",
+    )  # fmt: skip
+    await asyncio.gather(*(session.bash(block) for block in blocks))
+    assert await session.out('echo "$A $B ${GONE-gone} $SAME ${PWD##*/}"') == "1 2 gone 1 side\n"
+    await session.bash("unset A; cd ..")
+    assert await session.out('echo "${A-gone} $B ${PWD##*/}"') == "gone 2 workspace\n"
+
+
 async def test_the_last_of_concurrent_blocks_to_end_wins(session: Session) -> None:
     first = session.bash("echo first; sleep 0.6; export WHO=slow")
     second = session.bash("echo second; export WHO=fast; sleep 0.1; echo second")
