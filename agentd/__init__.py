@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from agentd.llm.replay import replay
     from agentd.llm.scripted import ScriptedModel
     from agentd.mcp.client import MCPClient
-    from agentd.mcp.handlers import ElicitationRequest, LogMessage, MCPHandlers, SamplingAnswer, SamplingRequest
+    from agentd.mcp.contents import PromptRef, ResourceRef
+    from agentd.mcp.handlers import (
+        ElicitationRequest,
+        LogMessage,
+        MCPHandlers,
+        SamplingAnswer,
+        SamplingMessage,
+        SamplingRequest,
+    )
     from agentd.mcp.remote import HTTPServer
     from agentd.patch.display import (
         CodeExecution,
@@ -48,9 +56,12 @@ __all__ = [
     "LogMessage",
     "MCPClient",
     "MCPHandlers",
+    "PromptRef",
     "ReasoningDelta",
+    "ResourceRef",
     "Run",
     "SamplingAnswer",
+    "SamplingMessage",
     "SamplingRequest",
     "ScriptedModel",
     "SubprocessExecutor",
@@ -74,7 +85,15 @@ _HOMES = {
     "agentd.llm.scripted": ("ScriptedModel",),
     "agentd.llm.replay": ("replay",),
     "agentd.mcp.client": ("MCPClient",),
-    "agentd.mcp.handlers": ("ElicitationRequest", "LogMessage", "MCPHandlers", "SamplingAnswer", "SamplingRequest"),
+    "agentd.mcp.contents": ("PromptRef", "ResourceRef"),
+    "agentd.mcp.handlers": (
+        "ElicitationRequest",
+        "LogMessage",
+        "MCPHandlers",
+        "SamplingAnswer",
+        "SamplingMessage",
+        "SamplingRequest",
+    ),
     "agentd.mcp.remote": ("HTTPServer",),
     "agentd.patch.display": (
         "CodeExecution",

@@ -58,9 +58,13 @@ class SdkCall:
 
     def cost(self, usage: Usage, asked: str, answered: str, tier: str) -> float | None:
         """Return the price of one call; who is paid is told by the address that was asked."""
+        return self.prices.cost(asked, usage, self.provider, answered, tier)
+
+    @property
+    def provider(self) -> str:
+        """Who is paid, as the price list wants it told: the address that is asked, `""` for OpenAI's own."""
         base_url = str(self.client.base_url)
-        provider = "" if urlsplit(base_url).hostname == OPENAI_HOST else base_url
-        return self.prices.cost(asked, usage, provider, answered, tier)
+        return "" if urlsplit(base_url).hostname == OPENAI_HOST else base_url
 
     def arguments(self, request: ModelRequest) -> tuple[str, dict[str, Any]]:
         """Return the path and the keyword arguments of the client's `post` for one model call."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from agentd.core.events import Usage
 
@@ -80,19 +81,31 @@ class _Rates:
         return (read + written) / _MILLION
 
 
+def is_loopback(provider: str) -> bool:
+    """Tell whether a provider is an address of this machine, which has no prices: the list need not be loaded."""
+    return urlsplit(provider).hostname in ("127.0.0.1", "localhost", "::1") if "://" in provider else False
+
+
 class Prices:
     """Tells prices; may be used from several threads. `clock` gives the time that prices are asked for."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._models: dict[tuple[str, str, str], tuple[ModelInfo, ...]] = {}
+        self._loading = False
         self._rates: dict[tuple[int, str], tuple[ModelPrice, _Rates | None]] = {}
 
     def preload(self) -> threading.Thread:
         """Load the price list in a thread of its own, so that the first price need not wait 0.2 s for it."""
+        self._loading = True
         thread = threading.Thread(target=_price_list, name="agentd-prices", daemon=True)
         thread.start()
         return thread
+
+    def expect(self, provider: str) -> None:
+        """A call to this provider is on its way: load the list meanwhile, if its price will be asked for."""
+        if not self._loading and not is_loopback(provider):
+            self.preload()
 
     def cost(
         self, model: str, usage: Usage, provider: str = "", response_model: str = "", service_tier: str = ""
@@ -105,6 +118,8 @@ class Prices:
         calls the model: it decides, unless it only dates the name that was asked for. Cached tokens are part of the
         input and reasoning tokens of the output; tokens written to a cache count as plain input.
         """
+        if is_loopback(provider):
+            return None
         counts = (usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens)
         if min(counts) < 0 or usage.cached_tokens > usage.input_tokens or usage.reasoning_tokens > usage.output_tokens:
             return None

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -103,9 +103,9 @@ class Callbacks:
         if request.mode == "url":
             return types.ElicitResult(action="accept")
         schema = request.schema or {}
-        if not isinstance(answer, dict):
+        if not isinstance(answer, Mapping):
             raise TypeError(f"on_elicitation returned {answer!r:.200}; it returns a dict or None")
-        fields = completed(cast(dict[str, JSON], answer), schema)
+        fields = completed(dict(cast(Mapping[str, JSON], answer)), schema)
         reason = misfit(fields, schema)
         if reason:
             _log.warning("an answer to %s is declined, since it does not fit the form: %s", self.server, reason)

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
@@ -88,7 +88,8 @@ class LogMessage:
     logger: str = ""
 
 
-OnElicitation = Callable[[ElicitationRequest], Awaitable[dict[str, JSON] | None] | dict[str, JSON] | None]
+Given = Mapping[str, object] | None
+OnElicitation = Callable[[ElicitationRequest], Awaitable[Given] | Given]
 OnSampling = Callable[[SamplingRequest], Awaitable[SamplingAnswer | None] | SamplingAnswer | None]
 OnLog = Callable[[LogMessage], object]
 OnProgress = Callable[[Progress], object]

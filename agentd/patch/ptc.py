@@ -77,9 +77,9 @@ def patch_openai_with_mcp(
     methods as `patch_openai_with_ptc`; a client that is patched already stays as it is.
 
     `mcp_servers` are connected at the first call and offered at every one. `tools` are the functions that the model
-    may call, by default all that are decorated with `@tool`. `cwd` is where files are put that results hold, by default
-    the process's working directory. `handlers` answer what the servers ask for; their roots are `cwd` unless you name
-    others. `max_turns` is the number of model calls that one call may make, `timeout` how
+    may call, by default all that are decorated with `@tool`. `cwd` is where files are put that results hold, made if
+    it is missing; by default the process's working directory. `handlers` answer what the servers ask for; their roots
+    are `cwd` unless you name others. `max_turns` is the number of model calls that one call may make, `timeout` how
     many seconds a tool may take; a function that takes longer is no longer waited for, but cannot be stopped.
     """
     if is_patched(client, "tools"):
@@ -88,6 +88,7 @@ def patch_openai_with_mcp(
     if not 0 < timeout < float("inf"):
         raise OptionError(f"timeout must be a number of seconds above 0, not {timeout!r}")
     workspace = Path(cwd or ".").resolve()
+    workspace.mkdir(parents=True, exist_ok=True)
     bound, sampler = _bound(client, handlers, workspace)
     toolbox = Toolbox("tools", workspace, tools, list(mcp_servers), timeout, handlers=bound)
     apply(client, Runtime(toolbox, None, max_turns=max_turns, owned=False, sampler=sampler))

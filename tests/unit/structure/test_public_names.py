@@ -8,7 +8,19 @@ from inline_snapshot import snapshot
 
 import agentd
 
-HEAVY = set("agents aiohttp asyncio click genai_prices httpx litellm mcp openai psutil pydantic vcr yaml".split())
+HEAVY = {
+    "agents",
+    "aiohttp",
+    "asyncio",
+    "click",
+    "genai_prices",
+    "httpx",
+    "litellm",
+    "mcp",
+    "openai",
+    "pydantic",
+    "vcr",
+}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -40,9 +52,12 @@ def test_the_public_names() -> None:
             "LogMessage",
             "MCPClient",
             "MCPHandlers",
+            "PromptRef",
             "ReasoningDelta",
+            "ResourceRef",
             "Run",
             "SamplingAnswer",
+            "SamplingMessage",
             "SamplingRequest",
             "ScriptedModel",
             "SubprocessExecutor",
