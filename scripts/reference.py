@@ -11,21 +11,34 @@ import agentd
 from agentd.core import errors, events
 from agentd.executors import Limits
 from agentd.llm import scripted
+from agentd.mcp import contents, templates
 from agentd.patch.options import CallOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 GROUPS = {
-    "Patching": ("patch_openai_with_ptc", "unpatch_openai", "Run"),
+    "Patching": ("patch_openai_with_ptc", "patch_openai_with_mcp", "unpatch_openai", "Run"),
     "What is shown of a stream": (
         *("display_events", "display_events_async", "TextDelta", "CodeExecution", "TurnEnd"),
-        *("CodeStarted", "CodeOutput", "ToolCall", "ReasoningDelta"),
+        *("CodeStarted", "CodeOutput", "ToolCall", "ToolProgress", "ReasoningDelta"),
     ),
-    "Tools": ("tool",),
+    "Tools": ("tool", "open_bridge"),
+    "MCP servers": (
+        *("HTTPServer", "MCPHandlers", "ClientSampling", "ElicitationRequest"),
+        *(
+            "SamplingRequest",
+            "SamplingMessage",
+            "SamplingAnswer",
+            "LogMessage",
+            "MCPClient",
+            "PromptRef",
+            "ResourceRef",
+        ),
+    ),
     "Where code runs": ("LocalExecutor", "SubprocessExecutor"),
-    "A model for tests": ("ScriptedModel",),
+    "Models for tests": ("ScriptedModel", "replay"),
     "Errors": ("AgentdError",),
 }
-INTERNAL = {"warm", "forget"}
+INTERNAL = {"warm", "forget", "mcp_source", "asked"}
 HEAD = """# Reference
 
 Made from the docstrings by `scripts/reference.py`; change those.
@@ -45,6 +58,8 @@ def reference() -> str:
         parts.append(f"## {title}\n")
         parts += [entry(name, getattr(agentd, name)) for name in names]
     parts.append(f"## Options of a call\n\n{text(CallOptions)}\n")
+    parts.append(f"## `agentd.mcp.contents`\n\n{text(contents)}\n\n{table(values(contents))}")
+    parts.append(f"## `agentd.mcp.templates`\n\n{listing(templates, ('expand', 'variables'))}")
     parts.append(f"## `agentd.executors.Limits`\n\n{code(f'Limits{signature(Limits)}')}\n{text(Limits)}\n")
     parts.append(f"## `agentd.llm.scripted`\n\n{listing(scripted, ('Reply', 'Rule', 'Request', 'ToolCall'))}")
     parts.append(f"## `agentd.core.errors`\n\n{table(family())}")
@@ -67,7 +82,7 @@ def members(cls: type) -> list[str]:
         if name.startswith("_") or name in INTERNAL or not (inspect.isfunction(member) or isinstance(member, property)):
             continue
         shown = name if isinstance(member, property) else f"{name}{signature(member)}"
-        said = text(member)
+        said = text(member).replace("\n", "\n  ").replace("\n  \n", "\n\n")
         found.append(f"`{shown}`" + (f": {said}" if said else ""))
     return found
 
@@ -76,6 +91,10 @@ def listing(module: object, names: tuple[str, ...]) -> str:
     return "\n".join(
         f"{code(f'{name}{signature(getattr(module, name))}')}\n{text(getattr(module, name))}\n" for name in names
     )
+
+
+def values(module: object) -> list[type]:
+    return [thing for thing in vars(module).values() if isinstance(thing, type) and dataclasses.is_dataclass(thing)]
 
 
 def family() -> list[type]:

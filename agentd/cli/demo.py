@@ -1,4 +1,4 @@
-"""`agentd demo`: one real turn, shown as it happens and checked at the end."""
+"""`agentd demo`: two real turns, shown as they happen and checked at the end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentd.cli.demo_script import PROMPT, SCRIPT
-from agentd.cli.demo_view import View
+from agentd.cli.demo_script import CALLS_PROMPT, PROMPT, SCRIPT
+from agentd.cli.demo_view import View, summary_of_calls, summary_of_code
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -26,42 +26,64 @@ VAT = 19.0
 @click.option("--keep", is_flag=True, help="Keep the workspace.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", show_envvar=True, default="", help="The key of the real API.")
 def command(model: str, scripted: bool, keep: bool, api_key: str) -> None:
-    """Let a model solve a small task with bash, Python, an MCP server and a function of this program.
+    """Let a model solve a small task with code in fenced blocks, and another one with JSON tool calls.
 
-    Runs a patched OpenAI client: against the real API when there is a key for it, else against a scripted model, a
-    server on this machine that answers as its script says. All else is real: the model's code runs here, as you.
-    Exits with 0 only if all of it happened.
+    The code is bash and Python, the tools are those of an MCP server and a function of this program. Runs a patched
+    OpenAI client: against the real API when there is a key for it, else against a scripted model, a server on this
+    machine that answers as its script says. All else is real: the model's code runs here, as you. Exits with 0 only if
+    all of it happened.
     """
     with contextlib.ExitStack() as stack:
         workspace = stack.enter_context(_workspace(keep))
         real = bool(api_key) and not scripted
         client = stack.enter_context(_real(api_key) if real else _scripted())
         click.echo(f"agentd demo on {model} ({'the real API' if real else SCRIPTED})")
-        click.echo(f"workspace {workspace}\n")
-        missing = _run(client, model, workspace)
+        click.echo(f"workspace {workspace}")
+        missing = [*_code(client, model, workspace), *_calls(client, model, workspace)]
     if missing:
         raise click.ClickException(f"the demo did not show: {', '.join(missing)}")
 
 
-def _run(client: OpenAI, model: str, workspace: Path) -> list[str]:
-    """Run the turn and show it; return what should have happened and did not."""
-    from openai import OpenAIError
-
-    from agentd import display_events, patch_openai_with_ptc, tool, unpatch_openai
+def _code(client: OpenAI, model: str, workspace: Path) -> list[str]:
+    """Show a turn with code in fenced blocks; return what should have happened and did not."""
+    from agentd import patch_openai_with_ptc, tool
     from agentd.mcp.demo_server import PRICES, parameters
 
-    view = View()
+    own_calls = 0
 
     @tool
     def add_vat(net: float, percent: float = VAT) -> float:
         """Add value added tax to a net amount in euros."""
-        view.own_calls += 1
+        nonlocal own_calls
+        own_calls += 1
         return round(net * (1 + percent / 100), 2)
 
-    click.echo(click.style(f"> {PROMPT}\n", bold=True))
     patch_openai_with_ptc(client, cwd=workspace, tools=[add_vat], mcp_servers=[parameters()])
+    view = _show(client, model, "patch_openai_with_ptc: the model writes code", PROMPT)
+    gross = round(sum(PRICES.values()) * (1 + VAT / 100), 2)
+    return summary_of_code(view, workspace, f"{gross:.2f}", own_calls)
+
+
+def _calls(client: OpenAI, model: str, workspace: Path) -> list[str]:
+    """Show a turn with JSON tool calls; return what should have happened and did not."""
+    from agentd import patch_openai_with_mcp
+    from agentd.mcp.demo_server import parameters
+
+    patch_openai_with_mcp(client, cwd=workspace, tools=[], mcp_servers=[parameters()])
+    return summary_of_calls(_show(client, model, "patch_openai_with_mcp: the model calls tools", CALLS_PROMPT))
+
+
+def _show(client: OpenAI, model: str, title: str, prompt: str) -> View:
+    """Run and show one turn of a patched client, and unpatch it."""
+    from openai import OpenAIError
+
+    from agentd import display_events, unpatch_openai
+
+    view = View()
+    click.echo(click.style(f"\n{title}", bold=True))
+    click.echo(f"> {prompt}\n")
     try:
-        with client.responses.create(model=model, input=PROMPT, stream=True) as stream:
+        with client.responses.create(model=model, input=prompt, stream=True) as stream:
             for event in display_events(stream):
                 view.show(event)
             view.run = stream.agentd  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - the patch adds it
@@ -69,8 +91,7 @@ def _run(client: OpenAI, model: str, workspace: Path) -> list[str]:
         raise click.ClickException(f"the model API failed: {error}") from error
     finally:
         unpatch_openai(client)
-    gross = round(sum(PRICES.values()) * (1 + VAT / 100), 2)
-    return view.summary(workspace, f"{gross:.2f}")
+    return view
 
 
 @contextlib.contextmanager

@@ -1,16 +1,21 @@
-"""The task of the demo, and what the scripted model answers to it."""
+"""The tasks of the demo, and what the scripted model answers to them."""
 
 from __future__ import annotations
 
+import json
 import re
 
-from agentd.llm.scripted import Reply, Request, Turn
+from agentd.llm.scripted import Reply, Request, ToolCall, Turn
 
 REPORT = "report.md"
 PROMPT = (
     "First look with bash at what is in the workspace. Then use Python and the tools in scope: take the prices of all "
     "items of the shop, sum them up, and add the tax with add_vat. Write the result as a short Markdown table into "
     f"{REPORT} with a create block, show that file with bash, and finish with one sentence."
+)
+CALLS_PROMPT = (
+    "What are the dearest and the cheapest thing in the shop? List the items with the tools that you have, ask for all "
+    "prices at once, in one message, and answer in one sentence."
 )
 
 _LOOK = """I'll have a look at the workspace first.
@@ -65,4 +70,35 @@ def _conclude(request: Request) -> Reply:
     return Reply(f"All items of the shop cost {gross[-1]} euros with tax; the table is in {REPORT}.", delay=0.01)
 
 
-SCRIPT: list[Turn] = [Reply(_LOOK, delay=0.002), Reply(_CALCULATE, delay=0.002), _report, _conclude]
+def _results(request: Request) -> list[str]:
+    """Return what the calls of the message before gave, in order."""
+    items = request.body["input"]
+    last = max((at for at, item in enumerate(items) if item.get("type") == "function_call"), default=len(items))
+    return [str(item["output"]) for item in items[last + 1 :] if item.get("type") == "function_call_output"]
+
+
+def _ask_prices(request: Request) -> Reply:
+    """Ask for the price of every item of the list before."""
+    items: list[str] = json.loads((_results(request) or ["[]"])[-1])
+    return Reply("All prices at once.\n", tool_calls=[ToolCall("price_of", {"item": item}) for item in items])
+
+
+def _compare(request: Request) -> Reply:
+    """Answer with the extremes of the prices before."""
+    items = [json.loads(item["arguments"]).get("item") for item in request.body["input"] if "arguments" in item][1:]
+    prices = sorted(zip(map(float, _results(request)), items, strict=True))
+    if not prices:
+        return Reply("I could not find any prices.")
+    (low, cheapest), (high, dearest) = prices[0], prices[-1]
+    return Reply(f"The {dearest} is the dearest, at {high:.2f} euros, and the {cheapest} the cheapest, at {low:.2f}.")
+
+
+SCRIPT: list[Turn] = [
+    Reply(_LOOK, delay=0.002),
+    Reply(_CALCULATE, delay=0.002),
+    _report,
+    _conclude,
+    Reply(tool_calls=[ToolCall("list_items")]),
+    _ask_prices,
+    _compare,
+]

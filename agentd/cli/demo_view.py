@@ -1,14 +1,17 @@
-"""How a turn of the demo is shown, and whether all of it happened."""
+"""How the turns of the demo are shown, and whether all of it happened."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from agentd.cli.demo_script import REPORT
+from agentd.core.events import Event, Message, ToolStarted
 from agentd.patch.display import (
     CodeExecution,
     CodeOutput,
@@ -24,17 +27,19 @@ if TYPE_CHECKING:
 
 
 class View:
-    """Prints display events as they come and remembers what was seen."""
+    """Prints display events as they come and remembers what was seen.
+
+    `tools` counts the calls that went well, `done` the blocks; `live` tells whether output was seen while code ran.
+    """
 
     def __init__(self) -> None:
         self.run: Run | None = None
-        self.own_calls = 0
-        self._tools: Counter[str] = Counter()
-        self._done: Counter[str] = Counter()
-        self._failed = 0
+        self.tools: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
+        self.failed = 0
+        self.live = False
+        self.end = TurnEnd("unfinished")
         self._running: set[str] = set()
-        self._live = False
-        self._end: TurnEnd | None = None
         self._mid_line = False
 
     def show(self, event: DisplayEvent) -> None:
@@ -45,43 +50,34 @@ class View:
             case CodeStarted():
                 self._code(event)
             case CodeOutput():
-                self._live = self._live or event.id in self._running
+                self.live = self.live or event.id in self._running
                 self._write(event.text, dim=True)
             case ToolCall():
                 self._tool(event)
             case CodeExecution():
                 self._ended(event)
             case TurnEnd():
-                self._end = event
+                self.end = event
             case _:
                 pass
 
-    def summary(self, workspace: Path, gross: str) -> list[str]:
-        """Print what happened; return what should have and did not."""
+    @property
+    def model_calls(self) -> int:
+        return self.run.model_calls if self.run else 0
+
+    def summary(self, **lines: str) -> None:
+        """Print what every turn has, and these lines."""
+        end = self.end
+        tokens = f"{end.input_tokens:,} tokens in ({end.cached_tokens:,} cached), {end.output_tokens:,} out"
+        price = "unknown: this server is on no price list" if end.cost_usd is None else f"${end.cost_usd:.4f}"
+        calls = ", ".join(f"{count} {name}" for name, count in self.tools.items()) or "none"
         self._new_line()
-        status = self._end.status if self._end else "unfinished"
-        calls = self.run.model_calls if self.run else 0
-        tokens = (self._end.input_tokens, self._end.output_tokens) if self._end else (0, 0)
-        files = [path for path in sorted(workspace.iterdir()) if path.is_file() and not path.name.startswith(".")]
-        blocks = ", ".join(f"{count} {kind}" for kind, count in self._done.items()) or "none"
         click.echo(click.style("\nsummary", bold=True))
-        click.echo(f"  turn         {status}")
-        click.echo(f"  model calls  {calls}, {tokens[0]:,} tokens in, {tokens[1]:,} out")
-        click.echo(f"  code blocks  {blocks}{f', {self._failed} failed' if self._failed else ''}")
-        click.echo(f"  tool calls   {', '.join(f'{n} {name}' for name, n in self._tools.items()) or 'none'}")
-        click.echo(f"  files        {', '.join(f'{path.name} ({path.stat().st_size} bytes)' for path in files)}")
-        report = workspace / REPORT
-        expected = {
-            "a completed turn": status == "completed",
-            "more than one model call": calls > 1,
-            "bash that ran": self._done["bash"] > 0,
-            "Python that ran": self._done["python"] > 0,
-            "live output": self._live,
-            "a call of the MCP server": self._tools["price_of"] > 0,
-            "a call of this program's function": self.own_calls > 0 and self._tools["add_vat"] > 0,
-            f"a file {REPORT} with the sum {gross}": report.is_file() and gross in report.read_text("utf-8"),
-        }
-        return [what for what, happened in expected.items() if not happened]
+        all_lines = {
+            "turn": end.status, "model calls": f"{self.model_calls}, {tokens}", "price": price, "tool calls": calls
+        }  # fmt: skip
+        for name, text in {**all_lines, **{name.replace("_", " "): text for name, text in lines.items()}}.items():
+            click.echo(f"  {name:<12} {text}")
 
     def _code(self, event: CodeStarted) -> None:
         self._running.add(event.id)
@@ -93,7 +89,7 @@ class View:
     def _tool(self, event: ToolCall) -> None:
         self._new_line()
         if event.ok:
-            self._tools[event.tool.rpartition("__")[2]] += 1
+            self.tools[event.tool.rpartition("__")[2]] += 1
         result = event.result if len(event.result) <= 60 else f"{event.result[:57]}…"
         click.echo(click.style(f"  → {event.tool}({event.arguments}) = {result}", fg="yellow"))
 
@@ -102,9 +98,9 @@ class View:
         self._new_line()
         good = event.status == "completed"
         if good:
-            self._done[event.kind] += 1
+            self.done[event.kind] += 1
         else:
-            self._failed += 1
+            self.failed += 1
         click.echo(click.style(f"  └ {event.status}, {event.duration:.2f} s\n", fg="green" if good else "red"))
 
     def _write(self, text: str, dim: bool = False) -> None:
@@ -116,3 +112,50 @@ class View:
         if self._mid_line:
             click.echo()
             self._mid_line = False
+
+
+def summary_of_code(view: View, workspace: Path, gross: str, own_calls: int) -> list[str]:
+    """Print what a turn with code did; return what it should have done and did not."""
+    files = [path for path in sorted(workspace.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    blocks = ", ".join(f"{count} {kind}" for kind, count in view.done.items()) or "none"
+    view.summary(
+        code_blocks=f"{blocks}{f', {view.failed} failed' if view.failed else ''}",
+        files=", ".join(f"{path.name} ({path.stat().st_size} bytes)" for path in files),
+    )
+    report = workspace / REPORT
+    return _missing(
+        view,
+        {
+            "bash that ran": view.done["bash"] > 0,
+            "Python that ran": view.done["python"] > 0,
+            "live output": view.live,
+            "a call of the MCP server": view.tools["price_of"] > 0,
+            "a call of this program's function": own_calls > 0 and view.tools["add_vat"] > 0,
+            f"a file {REPORT} with the sum {gross}": report.is_file() and gross in report.read_text("utf-8"),
+        },
+    )
+
+
+def summary_of_calls(view: View) -> list[str]:
+    """Print what a turn with JSON tool calls did; return what it should have done and did not."""
+    together = max(_calls_of_messages(view.run.events if view.run else ()), default=0)
+    view.summary(in_parallel=f"up to {together}")
+    return _missing(
+        view,
+        {"a JSON tool call of the MCP server": view.tools["price_of"] > 0, "parallel tool calls": together > 1},
+    )
+
+
+def _calls_of_messages(events: Iterable[Event]) -> list[int]:
+    """Return how many tools each message of the model called: results of one come before the calls of the next."""
+    kinds = [type(event) for event in events if isinstance(event, ToolStarted) or _is_result(event)]
+    return [len([*group]) for kind, group in groupby(kinds) if kind is ToolStarted]
+
+
+def _is_result(event: Event) -> bool:
+    return isinstance(event, Message) and event.role != "assistant"
+
+
+def _missing(view: View, expected: dict[str, bool]) -> list[str]:
+    always = {"a completed turn": view.end.status == "completed", "more than one model call": view.model_calls > 1}
+    return [what for what, happened in {**always, **expected}.items() if not happened]

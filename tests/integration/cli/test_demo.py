@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from agentd.cli import demo
+from agentd.cli.demo_view import View
 from agentd.cli.main import main
-from agentd.llm.scripted import Reply, ScriptedModel
+from agentd.llm.scripted import Reply, ScriptedModel, ToolCall
+from agentd.patch.display import TurnEnd
 
 
 def run_demo(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -47,9 +49,22 @@ def test_everything_is_shown_and_happened() -> None:
         "summary",
         "turn         completed",
         "model calls  4,",
-        "1 python",
+        "price        unknown",
         "5 price_of",
+        "1 python",
         "report.md (",
+        "the model calls tools",
+        "list_items({}) = ",
+        "All prices at once.",
+        'price_of({"item":"anvil"}) = 120.0',
+        "The anvil is the dearest, at 120.00 euros, and the balloon the cheapest",
+        "summary",
+        "turn         completed",
+        "model calls  3,",
+        "tokens in (0 cached)",
+        "price        unknown",
+        "1 list_items, 5 price_of",
+        "in parallel  up to 5",
     ]
     position = 0
     for words in in_order:
@@ -99,4 +114,21 @@ def test_a_model_that_does_only_a_part_is_not_called_a_success(
     result = CliRunner().invoke(main, ["demo", "--scripted"])
     assert result.exit_code == 1, result.output
     assert "the demo did not show" in result.output
-    assert missing in result.output
+    assert missing in result.output and "a JSON tool call of the MCP server" in result.output
+
+
+def test_calls_one_after_the_other_are_not_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [Reply(tool_calls=[ToolCall("price_of", {"item": item})]) for item in ("anvil", "drum")]
+    monkeypatch.setattr(demo, "SCRIPT", ["Done.", *calls, "Done."])
+    result = CliRunner().invoke(main, ["demo", "--scripted"])
+    assert result.exit_code == 1, result.output
+    assert "2 price_of" in result.output and "up to 1" in result.output
+    assert result.output.rstrip().endswith("parallel tool calls"), result.output
+
+
+def test_a_price_that_is_known_is_shown() -> None:
+    view = View()
+    view.show(TurnEnd("completed", 1000, 100, cost_usd=0.00123))
+    with CliRunner().isolation() as (out, _, _):
+        view.summary()
+        assert "price        $0.0012" in out.getvalue().decode()

@@ -19,6 +19,10 @@ def python(code: str, options: str = "") -> str:
     return f"```python:execute{options}\n{code}\n```\n"
 
 
+def calls(*made: ToolCall) -> Reply:
+    return Reply(tool_calls=made)
+
+
 def saying(pattern: str, text: str) -> Turn:
     """Answer with `text`, in which `{}` is what the pattern finds in the results."""
 
@@ -109,14 +113,57 @@ CONVERSATIONS |= {
     "How is the weather in Rome?": [Reply(tool_calls=[ToolCall("weather", {"city": "Rome"})])],
 }
 
+CONVERSATIONS |= {
+    "What does a drum cost, and what is the root of 2?": [
+        calls(ToolCall("price_of", {"item": "drum"}), ToolCall("square_root", {"number": 2})),
+        saying(r"(.+)\n(.+)", "A drum costs {} euros, and the root of 2 is {}."),
+    ],
+    "Send two drums by drone, if the weather in Rome is fine.": [
+        calls(
+            ToolCall("ship", {"orders": [{"item": "drum", "count": 2}], "how": "drone"}),
+            ToolCall("weather", {"city": "Rome"}),
+        ),
+        saying(r"(Error.*)\nfine", "They have to go by post, for a drone said: {}"),
+    ],
+    "What does a candle cost?": [
+        calls(ToolCall("price_of", {"item": "candle"})),
+        saying("(.+)", '{{"item": "candle", "price": {}}}'),
+    ],
+    "Have the server ask me, then a model.": [
+        calls(ToolCall("trigger-elicitation-request")),
+        calls(ToolCall("trigger-sampling-request", {"prompt": "Greet me."})),
+        saying('"text": "(.+)"', "It has been told your name, and a model has told it: {}"),
+    ],
+}
+# What the model answers to a server.
+SAMPLED = {"Resource trigger-sampling-request context: Greet me.": "Hello, server."}
+
 
 def answer(request: Request) -> str | Reply:
     """Go on with the latest conversation that the request is part of."""
-    texts = [_text_of(message) for message in _messages(request)]
+    items = _messages(request)
+    texts = [_text_of(item) for item in items]
+    if texts[-1] in SAMPLED:
+        return SAMPLED[texts[-1]]
     begun = max(index for index, text in enumerate(texts) if text in CONVERSATIONS)
-    told = [text for text in texts[begun + 1 :] if text.startswith("Result 1")]
+    told = _results(items[begun + 1 :])
     turn = CONVERSATIONS[texts[begun]][len(told)]
     return turn if isinstance(turn, str | Reply) else turn(told[-1])
+
+
+def _results(items: Sequence[Any]) -> list[str]:
+    """Return what each round gave: the results of blocks, or those of calls, one a line."""
+    rounds: list[str] = []
+    together = False
+    for item in items:
+        is_output = item.get("type") == "function_call_output" or item.get("role") == "tool"
+        text = item["output"] if item.get("type") == "function_call_output" else _text_of(item)
+        if is_output and together:
+            rounds[-1] += f"\n{text}"
+        elif is_output or text.startswith("Result 1"):
+            rounds.append(text)
+        together = is_output
+    return rounds
 
 
 def _messages(request: Request) -> Sequence[Any]:

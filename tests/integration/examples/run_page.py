@@ -9,9 +9,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import re
 import sys
 import traceback
+from collections.abc import Generator
 from pathlib import Path
+
+ADDRESS = "OPENAI_BASE_URL"
+OF_A_PROVIDER = re.compile(r'model="(?:[\w-]+/|claude-|gemini-)')
 
 
 def main() -> int:
@@ -21,7 +27,7 @@ def main() -> int:
         for line, code in json.load(sys.stdin):
             printed, problem = io.StringIO(), ""
             try:
-                with contextlib.redirect_stdout(printed):
+                with contextlib.redirect_stdout(printed), address_for(code):
                     exec(compile("\n" * line + code, page, "exec"), namespace)
             except Exception:  # noqa: BLE001 - a snippet may raise anything, and the test shows it
                 problem = traceback.format_exc()
@@ -29,6 +35,17 @@ def main() -> int:
             if problem:
                 return 1
     return 0
+
+
+@contextlib.contextmanager
+def address_for(code: str) -> Generator[None]:
+    """Ask the scripted model, as if it were OpenAI's, but not where another provider is named."""
+    held = os.environ.pop(ADDRESS, None) if OF_A_PROVIDER.search(code) else None
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.environ[ADDRESS] = held
 
 
 if __name__ == "__main__":

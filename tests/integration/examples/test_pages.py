@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from agentd import ScriptedModel
+from tests.fakes.aimock import aimock
+from tests.fakes.mcp_servers import NPM
 from tests.integration.examples.conversations import CONVERSATIONS, answer
 from tests.integration.examples.pages import Snippet, snippets
+from tests.integration.examples.providers import FIXTURES
+from tests.integration.examples.run_page import OF_A_PROVIDER
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,10 +27,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def run(page: Path, blocks: list[Snippet], place: Path) -> dict[int, tuple[str, str]]:
     """Run a page's snippets in a process of their own; return what each printed, and its traceback."""
     answers = place / "answers.jsonl"
-    with ScriptedModel(answer) as server:
+    with ScriptedModel(answer) as server, providers(blocks, place) as addresses:
         environment = {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **addresses,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(NPM), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT),
             "OPENAI_API_KEY": "scripted",
             "OPENAI_BASE_URL": server.base_url,
@@ -45,6 +52,19 @@ def run(page: Path, blocks: list[Snippet], place: Path) -> dict[int, tuple[str, 
     found = {line: (out, error) for line, out, error in map(json.loads, answers.read_text("utf-8").splitlines())}
     assert found and (ran.returncode == 0 or any(error for _, error in found.values())), ran.stderr
     return found
+
+
+@contextlib.contextmanager
+def providers(blocks: list[Snippet], place: Path) -> Generator[dict[str, str]]:
+    """Serve the APIs of other providers, if a snippet names one; give the variables by which LiteLLM finds them."""
+    if not any(OF_A_PROVIDER.search(block.code) for block in blocks):
+        yield {}
+        return
+    folder = place.with_name(f"{place.name}-providers")
+    folder.mkdir()
+    with aimock(folder, FIXTURES) as server:
+        yield server.environment()
+        assert server.journal(), "no provider was asked"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
