@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import io
 import json
 import math
 import re
-import tokenize
 from collections.abc import Callable
 from typing import NoReturn, TypeVar, cast
 
@@ -17,7 +14,6 @@ _MAX_PYTHON = 50_000
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})[^\n`]*\n(.*)\n\s*\1\s*", re.DOTALL)
 # A text without an end is taken to the end of all, else each quotation mark in it would be tried as a start.
 _TRAILING = re.compile(r'"(?:[^"\\]|\\.)*\\?(?:"|\Z)|,(?=\s*[}\]])', re.DOTALL)
-_ESCAPES = re.compile(r"\\(.)", re.DOTALL)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 _Number = TypeVar("_Number", int, float)
@@ -102,46 +98,11 @@ def _last_char(text: str, end: int) -> str:
 
 
 def _python(text: str) -> JSON:
-    """Read a Python literal of dicts, lists, texts and constants; anything with a second meaning is refused."""
     if not text.startswith("{") or len(text) > _MAX_PYTHON:
         raise ValueError
-    if any(escape not in "\\'\"nrt" for escape in _ESCAPES.findall(text)):
-        raise ValueError
-    _refuse_odd_strings(text)
-    return _literal(ast.parse(text, mode="eval").body)
+    from agentd.tools.literals import read_literal  # only the few texts that are no JSON need it
 
-
-def _refuse_odd_strings(text: str) -> None:
-    """Refuse texts with a prefix, and two beside each other, which Python joins: a comma may be missing there."""
-    before = -1
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.STRING and (before == tokenize.STRING or token.string[0] not in "'\""):
-                raise ValueError
-            before = before if token.type in (tokenize.NL, tokenize.COMMENT) else token.type
-    except tokenize.TokenError as error:
-        raise ValueError from error
-
-
-def _literal(node: ast.expr) -> JSON:
-    if isinstance(node, ast.Dict):
-        keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
-        if not all(isinstance(key, str) for key in keys):
-            raise ValueError
-        return _object([(cast(str, key), _literal(value)) for key, value in zip(keys, node.values, strict=True)])
-    if isinstance(node, ast.List):
-        return [_literal(item) for item in node.elts]
-    value = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node
-    plain = value.value if isinstance(value, ast.Constant) else ...
-    if value is not node:
-        if isinstance(plain, bool) or not isinstance(plain, int | float):
-            raise ValueError
-        return _finite(-plain)
-    if isinstance(plain, int | float):
-        return _finite(plain)
-    if plain is None or isinstance(plain, str):
-        return plain
-    raise ValueError
+    return read_literal(text, _object, _finite)
 
 
 _ATTEMPTS: tuple[Callable[[str], JSON], ...] = (_strict, _lenient, _python)

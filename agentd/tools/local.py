@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from functools import cached_property
 from typing import Self, cast
@@ -19,7 +20,8 @@ class LocalTool:
     """An async function as a `core.protocols.Tool`.
 
     Its signature is read when its schema is first asked for or it is first called. Whatever it raises, `SystemExit`
-    included, becomes an answer with `ok=False`: the error's type and text, without its traceback.
+    included, becomes an answer with `ok=False`: the error's type and text, without its traceback. Only the user's
+    Ctrl-C passes, which is a `KeyboardInterrupt` in the main thread.
     """
 
     def __init__(self, function: Function, name: str = "", description: str = "") -> None:
@@ -46,7 +48,9 @@ class LocalTool:
             return ToolResult(True, to_json(await settled(self.function(*bound.positional, **bound.named))))
         except CancelledError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # the rim of a user's function
+        except BaseException as error:  # noqa: BLE001  # the rim of a user's function
+            if _is_ctrl_c(error):
+                raise
             return failure(error, self.name)
 
     @cached_property
@@ -73,9 +77,9 @@ class BlockingLocalTool(LocalTool):
             if inspect.isawaitable(value):
                 value = _run(value)
             return ToolResult(True, to_json(value))
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001  # the rim of a user's function, SystemExit included
+            if _is_ctrl_c(error):
+                raise
             return failure(error, self.name)
 
     async def call(self, arguments: dict[str, JSON]) -> ToolResult:
@@ -98,6 +102,11 @@ def _run(value: Awaitable[object]) -> object:
     from asyncio import run
 
     return run(settled(value))
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether the user wants the program to stop: Python raises his Ctrl-C in the main thread only."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def local_tool(function: Function, name: str = "", description: str = "") -> LocalTool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Container, Iterable, Mapping
@@ -85,4 +84,6 @@ def ascii_of(name: str) -> str:
 
 def digest(text: str) -> str:
     """Return eight characters that stay the same for the same text."""
+    import hashlib  # few names need it, and it takes milliseconds
+
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

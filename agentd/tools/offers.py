@@ -63,11 +63,10 @@ class Offers(Sequence[Offer]):
 
     def find(self, name: str) -> Offer | None:
         """Return the tool of that name, or the only one that it can mean, as `functions.fs.Read-File` does."""
-        if name in self._by_name or name in self._reserved:
-            return self._by_name.get(name)
         bare = _without_prefix(name)
-        if bare in self._by_name or bare in self._reserved:
-            return self._by_name.get(bare)
+        for called in (name, bare):
+            if called in self._by_name or called in self._reserved:
+                return self._by_name.get(called)
         for meant, calls in ((bare, _own_names), (bare, _full_names), (_last_part(bare), _own_names)):
             found = [offer for offer in self._items if folded(meant) in map(folded, calls(offer))]
             if found:

@@ -17,7 +17,7 @@ from agentd.tools.merging import MAX_BRANCHES, NEVER, is_never, merged, same
 from agentd.tools.naming import folded
 from agentd.tools.pointers import REFERENCES, Document
 from agentd.tools.tidying import BOUNDS, TYPES, tidy
-from agentd.tools.words import brief, cleaned, note, sendable
+from agentd.tools.words import brief, cleaned, length, note, sendable
 
 _MAX_DEPTH = 60
 _MAX_NODES = 20_000
@@ -149,7 +149,7 @@ class _Reader:
         text = cleaned(value.get("description")) or cleaned(value.get("title"), 100)
         if text:
             result["description"] = text
-        if "default" in value and sendable(value["default"]) and len(brief(value["default"], 500)) < 500:
+        if "default" in value and sendable(value["default"]) and length(value["default"]) < 500:
             result["default"] = value["default"]
         examples = value.get("examples", value.get("example"))
         if examples:
@@ -163,7 +163,7 @@ class _Reader:
         if not isinstance(given, list) or not given:
             return
         values = _distinct(each for each in given if sendable(each))
-        if len(values) > _MAX_VALUES or len(brief(values, _MAX_VALUES_TEXT)) >= _MAX_VALUES_TEXT:
+        if len(values) > _MAX_VALUES or length(values) > _MAX_VALUES_TEXT:
             self.exact = False
             note(result, f"one of {len(given)} values: {brief(values, 600)}")
         elif values:

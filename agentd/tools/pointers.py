@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from urllib.parse import unquote
 
 from agentd.core.tools import JSON
 
@@ -38,7 +37,11 @@ class Document:
     @cached_property
     def has_inner_ids(self) -> bool:
         """Whether a schema inside has an identity of its own, so that its references count from there."""
-        return any(schema is not self.root and ("$id" in schema or "id" in schema) for schema in self._objects())
+        names = ("$id", "id") if self.is_old else ("$id",)
+        return any(
+            schema is not self.root and any(isinstance(schema.get(name), str) for name in names)
+            for schema in self._objects()
+        )
 
     @cached_property
     def _id(self) -> str:
@@ -89,4 +92,8 @@ def _walked(value: JSON, parts: list[str]) -> JSON:
 
 
 def _unescaped(part: str) -> str:
-    return unquote(part).replace("~1", "/").replace("~0", "~")
+    if "%" in part:
+        from urllib.parse import unquote  # few references need it, and it takes milliseconds
+
+        part = unquote(part)
+    return part.replace("~1", "/").replace("~0", "~")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import cast
@@ -109,7 +108,7 @@ class Repair:
             return alike[0]
         shown = brief(values, 300)
         if isinstance(value, str) and len(shown) >= 300:
-            near = difflib.get_close_matches(value, [each for each in values if isinstance(each, str)], 5, 0.5)
+            near = _nearest(value, [each for each in values if isinstance(each, str)], 5, 0.5)
             shown = f"one of {len(values)} values" + (f", perhaps {brief(cast(JSON, near))}" if near else f": {shown}")
         self._problem(path, f"expected {shown if shown.startswith('one') else f'one of {shown}'}, got {_given(value)}")
         return value
@@ -221,9 +220,15 @@ def _is_alike(value: JSON, wanted: JSON) -> bool:
 
 def _unknown(key: str, properties: Mapping[str, JSON]) -> str:
     near = [name for name in properties if folded(name) == folded(key)]
-    near = near or difflib.get_close_matches(key[:100], list(properties)[:500], 1, 0.6)
+    near = near or _nearest(key, list(properties), 1, 0.6)
     known = f"do you mean {brief(near[0], 80)}?" if near else f"known are {brief(list(properties), 300)}"
     return f"there is no such key, {known}"
+
+
+def _nearest(text: str, known: list[str], count: int, alike: float) -> list[str]:
+    import difflib  # only the few calls that fail need it
+
+    return difflib.get_close_matches(text[:100], known[:5_000], count, alike)
 
 
 def _wanted(schema: JSON) -> str:

@@ -27,8 +27,6 @@ class Check:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        # Inner identities move what references mean: then all fit.
-        self._follows = not document.has_inner_ids
         self._steps = 0
         # By the identities of value and schema; both are kept alive by what is checked.
         self._known: dict[tuple[int, int], bool] = {}
@@ -63,8 +61,8 @@ class Check:
             if not isinstance(part, dict) or any(part is one for one in found):
                 continue
             ref = part.get("$ref")
-            if isinstance(ref, str) and self._follows:
-                waiting.append(self._document.target(ref))
+            if isinstance(ref, str):
+                waiting.append(self._target(ref))
             found.append({} if isinstance(ref, str) and self._document.is_old else part)
         return found
 
@@ -82,10 +80,14 @@ class Check:
             return places, items
         return [], items
 
+    def _target(self, ref: str) -> JSON:
+        """Return what a reference means, `None` where an inner identity may have moved that."""
+        return None if self._document.has_inner_ids else self._document.target(ref)
+
     def _fits(self, value: JSON, schema: Mapping[str, JSON]) -> bool:
         ref = schema.get("$ref")
         if isinstance(ref, str):
-            target = self._document.target(ref) if self._follows else None
+            target = self._target(ref)
             if target is not None and not self.fits(value, target):
                 return False
             if self._document.is_old:

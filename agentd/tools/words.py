@@ -32,6 +32,14 @@ def brief(value: JSON, limit: int = 120) -> str:
     return cleaned(text, limit)
 
 
+def length(value: JSON) -> int:
+    """Return how many characters a value has as JSON text, very many for one that cannot be written."""
+    try:
+        return len(json.dumps(value, ensure_ascii=False))
+    except (RecursionError, ValueError):
+        return 10**9
+
+
 def sendable(value: JSON) -> bool:
     """Tell whether a value can be written as JSON in UTF-8: no NaN, no lone surrogate."""
     try:

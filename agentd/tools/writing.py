@@ -11,9 +11,9 @@ from agentd.tools.merging import is_never
 from agentd.tools.naming import property_names, tool_name
 from agentd.tools.plain import Plain
 from agentd.tools.tidying import BOUNDS, is_type
-from agentd.tools.words import MAX_DESCRIPTION, brief, cleaned, note
+from agentd.tools.words import MAX_DESCRIPTION, brief, cleaned, length, note
 
-_MAX_NODES = 4_000
+_MAX_NODES = 2_500
 _MAX_TEXT = 100_000
 _INLINED = 40
 # How deep, and how many characters of each description: the first that is not too large is sent.
@@ -30,13 +30,17 @@ def parameters(plain: Plain, dialect: Dialect) -> tuple[Schema, bool]:
 
     What makes them too large is left out, from the innermost level on.
     """
+    too_deep = _SIZES[0][0] + 1
     for depth, words in _SIZES:
+        if depth >= too_deep:
+            continue
         writer = _Writer(plain, dialect, depth, words)
         try:
             result = writer.parameters()
         except _TooLarge:
+            too_deep = depth
             continue
-        if len(brief(result, _MAX_TEXT)) < _MAX_TEXT:
+        if length(result) <= _MAX_TEXT:
             return result, writer.renames
     result: Schema = {"type": "object", "properties": {}}
     if dialect.open:

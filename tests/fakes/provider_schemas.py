@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 
@@ -42,6 +42,11 @@ def complaints(offer: Offer) -> list[str]:
         "ollama": _ollama,
     }
     return [*_common(offer), *rules[offer.flavour](offer.parameters)]
+
+
+def parameters(offer: Offer) -> Schema:
+    """Return the parameters of a tool, to be looked into."""
+    return cast(Schema, offer.parameters)
 
 
 def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
