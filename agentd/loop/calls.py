@@ -53,6 +53,10 @@ class CallingMessage:
 
     def _action(self, called: Called) -> Action | Call:
         block = self._new_id()
+        if called.cut:
+            return Call(
+                block, called.name, {}, "the message was broken off, so the call may be incomplete: it was not made"
+            )
         if len(self.blocks) >= self._max_blocks:
             problem = f"at most {self._max_blocks} calls are made in one message; make the rest in your next one"
             return Call(block, called.name, {}, problem)

@@ -8,11 +8,11 @@ from agentd.core.errors import OptionError
 from agentd.core.tools import JSON
 from agentd.loop.chat_round import ChatRound
 from agentd.loop.chat_stream import ChatStream
-from agentd.loop.definitions import is_forced, with_tools
+from agentd.loop.definitions import relaxed, with_tools
 from agentd.loop.media import chat_message
 from agentd.loop.memory import HiddenRounds, Memory
 from agentd.loop.results import feedback, told
-from agentd.loop.transcript import Transcript, dumps
+from agentd.loop.transcript import Transcript
 from agentd.loop.wire import Block, Frame, Toolkit
 
 _SYSTEM = ("system", "developer")
@@ -21,27 +21,34 @@ _SYSTEM = ("system", "developer")
 class Chat:
     """Keeps the transcript of a turn, and makes one completion and one well-formed stream out of all its model calls.
 
-    The caller's stream carries the visible text of every call; a whole completion carries the last call's.
+    The caller's stream carries the visible text of every call; a whole completion carries the last call's. With
+    `asks_usage` the API is asked for the usage of a stream, whether the caller wants to see it or not.
     """
 
     api = "chat"
 
-    def __init__(self, params: Frame, guidance: str, stream: bool, toolkit: Toolkit, memory: Memory) -> None:
+    def __init__(
+        self, params: Frame, guidance: str, stream: bool, toolkit: Toolkit, memory: Memory, asks_usage: bool = False
+    ) -> None:
         if params.get("n") not in (None, 1):
             raise OptionError("n > 1 asks for several answers at once; actions can be done for one only")
         messages = params.get("messages")
-        items = memory.restore(messages if isinstance(messages, list) else [])
-        self._anchor = dumps(messages[-1] if isinstance(messages, list) and messages else None)
+        self._given = messages if isinstance(messages, list) else []
+        items = memory.restore(self._given)
         self._memory = memory
         self._added: list[Frame] = []
         if guidance:
             items = _with_guidance(items, guidance)
-        self._transcript = Transcript("messages", with_tools(params, toolkit, "chat"), items)
-        self._forced = is_forced(params.get("tool_choice"))
+        options = params.get("stream_options")
+        chosen = options if isinstance(options, dict) else {}
+        self._wants_usage = bool(chosen.get("include_usage"))
+        body = with_tools(params, toolkit, "chat")
+        if stream and asks_usage:
+            body["stream_options"] = {**chosen, "include_usage": True}
+        self._transcript = Transcript("messages", body, items)
+        self._relaxed = relaxed(params.get("tool_choice"))
         self._toolkit = toolkit
         self.model = str(params.get("model") or "")
-        options = params.get("stream_options")
-        self._wants_usage = isinstance(options, dict) and bool(options.get("include_usage"))
         self._stream = ChatStream(stream)
         self._round = ChatRound(self._stream, toolkit)
 
@@ -61,16 +68,16 @@ class Chat:
         calls = [block for block in blocks if block.called is not None]
         message, results, after = self._round.message(), _results(calls), _after(blocks, calls)
         if self._round.wants_caller:
-            ids = [str(call.get("id")) for call in self._round.callers]
             if self._added or blocks:
-                self._memory.hide(ids, HiddenRounds(self._anchor, self._added, message, results, after))
+                rounds = HiddenRounds(self._round.callers, self._added, message, results, after)
+                self._memory.hide(self._given, rounds)
             return
         for item in (message, *results, *after):
             self._added.append(item)
             self._transcript.append(item)
-        if calls and self._forced:
-            self._forced = False
-            self._transcript.change("tool_choice", "auto")
+        if calls and self._relaxed is not None:
+            self._transcript.change("tool_choice", self._relaxed)
+            self._relaxed = None
 
     def finish(self, status: str) -> list[Frame]:
         stream = self._stream
@@ -82,6 +89,9 @@ class Chat:
         if self._wants_usage:
             frames.append(stream.chunk([], usage=stream.usage))
         return frames
+
+    def abandon(self, blocks: Sequence[Block]) -> None:
+        """Nothing is kept by the API."""
 
     def whole(self) -> Frame:
         stream = self._stream

@@ -9,16 +9,18 @@ from agentd.core.ids import new_id
 from agentd.core.tools import JSON
 from agentd.loop.wire import Called, Frame, Toolkit
 
+_UNNUMBERED = -1
+
 
 class ChatCalls:
     """`all` are the complete calls as they go into the transcript, `ours` and `callers` those of each side."""
 
     def __init__(self, toolkit: Toolkit) -> None:
         self._toolkit = toolkit
-        self._growing: dict[int, Frame] = {}
-        self._places: dict[int, int] = {}
-        self._waiting: set[int] = set()
-        self._last = -1
+        self._growing: dict[tuple[int, int], Frame] = {}
+        self._shown: dict[tuple[int, int], int] = {}
+        self._waiting: set[tuple[int, int]] = set()
+        self._at: dict[int, tuple[int, int]] = {}
         self.all: list[Frame] = []
         self.ours: list[Frame] = []
         self.callers: list[Frame] = []
@@ -36,9 +38,9 @@ class ChatCalls:
                 shown += self._read(delta)
         return shown
 
-    def finish(self) -> Iterator[Called]:
-        """The message has ended: give the calls of our tools."""
-        calls = [self._growing[index] for index in sorted(self._growing)]
+    def finish(self, cut: bool = False) -> Iterator[Called]:
+        """The message has ended, or with `cut` was broken off: give the calls of our tools."""
+        calls = [self._growing[place] for place in sorted(self._growing)]
         self.callers = [call for call in calls if not self._owned(call)]
         ids = {str(call.get("id")) for call in self.callers}
         for call in calls:
@@ -47,40 +49,40 @@ class ChatCalls:
                 if not call.get("id") or call["id"] in ids:
                     call = {**call, "id": new_id("call")}
                 call.setdefault("type", "function")
+                call["function"] = {"name": _function(call, "name"), "arguments": _function(call, "arguments") or "{}"}
                 ids.add(str(call["id"]))
                 self.ours.append(call)
             self.all.append(call)
         for call in self.ours:
-            yield Called(str(call["id"]), _function(call, "name"), _function(call, "arguments"), call)
+            yield Called(str(call["id"]), _function(call, "name"), _function(call, "arguments"), call, cut)
 
     def _read(self, delta: Frame) -> Iterator[Frame]:
-        index = self._index(delta)
-        call = self._growing.setdefault(index, {})
+        place = self._place(delta)
+        call = self._growing.setdefault(place, {})
         more = {name: value for name, value in delta.items() if name != "index"}
         _grow(call, more)
         if self._owned(call):
             return
         if call.get("type", "function") == "function" and not _function(call, "name"):
             # Whose it is will be known with its name.
-            self._waiting.add(index)
+            self._waiting.add(place)
             return
-        if index not in self._places:
-            self._places[index] = len(self._places)
-        if index in self._waiting:
-            self._waiting.discard(index)
+        shown = self._shown.setdefault(place, len(self._shown))
+        if place in self._waiting:
+            self._waiting.discard(place)
             more = copy.deepcopy(call)
-        yield {"index": self._places[index], **more}
+        yield {"index": shown, **more}
 
-    def _index(self, delta: Frame) -> int:
-        """Return which call a delta belongs to; without an index, one with another id begins a call."""
+    def _place(self, delta: Frame) -> tuple[int, int]:
+        """Return which call a delta belongs to; one with another id begins a call, whatever its index says."""
         given = delta.get("index")
-        if isinstance(given, int) and not isinstance(given, bool):
-            self._last = given
-        else:
-            current = self._growing.get(self._last)
-            if current is None or (delta.get("id") and delta["id"] != current.get("id")):
-                self._last = max(self._growing, default=-1) + 1
-        return self._last
+        index = given if isinstance(given, int) and not isinstance(given, bool) else _UNNUMBERED
+        place = self._at.get(index)
+        held = self._growing[place].get("id") if place is not None else None
+        other = bool(held and delta.get("id")) and held != delta.get("id")
+        if place is None or (other and (index == _UNNUMBERED or _function(delta, "name"))):
+            place = self._at[index] = index, len(self._growing)
+        return place
 
     def _owned(self, call: Frame) -> bool:
         name = _function(call, "name")

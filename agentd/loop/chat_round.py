@@ -27,6 +27,8 @@ class ChatRound:
         self._usage: Frame | None = None
         self._about: Frame = {}
         self._kept: str | None = None
+        self._piece = ""
+        self._logprobs: JSON = None
 
     def read(self, frame: Frame) -> Iterable[Piece]:
         if self._turn.streamed:
@@ -35,7 +37,9 @@ class ChatRound:
 
     def show(self, text: str) -> Frame:
         self._shown.append(text)
-        return self._turn.delta({"content": text}) if self._turn.streamed else {}
+        # They belong to a piece of text as the model said it.
+        logprobs = self._logprobs if text == self._piece else None
+        return self._turn.delta({"content": text}, logprobs=logprobs) if self._turn.streamed else {}
 
     def end(self, kept: str | None) -> tuple[list[Frame], Ending]:
         self._kept = kept
@@ -48,7 +52,12 @@ class ChatRound:
         turn.usage = usage.add(turn.usage, raw)
         turn.finish_reason = "stop" if kept is not None else self._finish
         model, tier = str(self._about.get("model") or ""), str(self._about.get("service_tier") or "")
-        return [], Ending(usage.read(raw), str(turn.finish_reason or ""), model, tier, self.wants_caller)
+        cut = self._broken_off and bool(self._calls.ours)
+        return [], Ending(usage.read(raw), str(turn.finish_reason or ""), model, tier, self.wants_caller, cut=cut)
+
+    @property
+    def _broken_off(self) -> bool:
+        return self._finish in ("length", "content_filter")
 
     @property
     def wants_caller(self) -> bool:
@@ -83,7 +92,8 @@ class ChatRound:
 
     def _read_chunk(self, chunk: Frame) -> Iterator[Piece]:
         self._turn.open(chunk)
-        self._about = self._about or chunk
+        if not self._about.get("model"):
+            self._about = chunk
         raw = chunk.get("usage")
         if isinstance(raw, dict):
             self._usage = raw
@@ -97,16 +107,18 @@ class ChatRound:
     def _read_choice(self, choice: Frame) -> Iterator[Piece]:
         delta = choice.get("delta")
         if isinstance(delta, dict):
+            self._logprobs = choice.get("logprobs")
             yield from self._read_delta(delta)
         if choice.get("finish_reason") is not None and self._finish is None:
             self._finish = choice["finish_reason"]
             yield PartEnded()
-            yield from self._calls.finish()
+            yield from self._calls.finish(self._broken_off)
 
     def _read_delta(self, delta: Frame) -> Iterator[Piece]:
         text = delta.get("content")
         if isinstance(text, str) and text:
             self._said.append(text)
+            self._piece = text
             yield Said(text)
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thought, str):
@@ -136,7 +148,7 @@ class ChatRound:
             yield PartEnded()
         calls = message.get("tool_calls")
         self._calls.feed([{**call, "index": at} for at, call in _calls(calls)])
-        yield from self._calls.finish()
+        yield from self._calls.finish(self._broken_off)
 
 
 def _calls(given: JSON) -> Iterator[tuple[int, Frame]]:

@@ -20,8 +20,11 @@ class ChatStream:
         self._role_shown = False
 
     def open(self, chunk: Frame) -> None:
-        """Take the head of the turn's first chunk, which all chunks of the caller carry."""
-        if not self._head:
+        """Take the head of the turn's first chunk, which all chunks of the caller carry.
+
+        Azure sends one before that, of what its filters found in the prompt, with neither choices nor an id.
+        """
+        if not self._head and (chunk.get("choices") or chunk.get("id")):
             self._head = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
             self._head.setdefault("id", new_id("chatcmpl"))
 

@@ -18,9 +18,14 @@ def with_tools(params: Mapping[str, JSON], toolkit: Toolkit, api: str) -> Frame:
     return body
 
 
-def is_forced(choice: JSON) -> bool:
-    """Tell whether this `tool_choice` makes the model call a tool, which it must not be made to do for ever."""
-    return choice in ("required", "any") or (isinstance(choice, dict) and choice.get("type") != "allowed_tools")
+def relaxed(choice: JSON) -> JSON:
+    """Return what follows a `tool_choice` that makes the model call a tool, or it would for ever; `None` for others."""
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        inner = choice.get("allowed_tools")
+        if isinstance(inner, dict):
+            return {**choice, "allowed_tools": {**inner, "mode": "auto"}} if inner.get("mode") == "required" else None
+        return {**choice, "mode": "auto"} if choice.get("mode") == "required" else None
+    return "auto" if choice in ("required", "any") or isinstance(choice, dict) else None
 
 
 def _tool(definition: Definition, api: str) -> Frame:

@@ -128,7 +128,8 @@ class Engine:
                 yield frame
             self._ended = True
             yield await self._log.commit(self.sum.ended(status, self._stop_reason))
-        except (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt):
+        except (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt) as end:
+            end.__dict__["agentd"] = self.account
             await self._abandon(self.status or "cancelled")
             raise
         except BaseException as error:
@@ -157,6 +158,7 @@ class Engine:
             await actions.cancel()
             for happening in actions.take():
                 await self._happened(happening)
+        self._dialect.abandon(self._message.blocks)
         await self._log.commit(self.sum.ended(status, self._stop_reason))
 
     async def _turn(self, started: Event) -> AsyncGenerator[Item]:
@@ -235,8 +237,10 @@ class Engine:
                 self._actions.submit(outcome)
 
     def _priced(self, ending: Ending) -> Usage:
-        cost = self._model.cost(ending.usage, self._dialect.model, ending.model, ending.tier)
-        usage = replace(ending.usage, cost_usd=cost)
+        usage = ending.usage
+        if not usage.estimated:
+            cost = self._model.cost(usage, self._dialect.model, ending.model, ending.tier)
+            usage = replace(usage, cost_usd=cost)
         self.sum.add(usage)
         return usage
 
@@ -275,7 +279,7 @@ class Engine:
                 yield frame
         if ending.failed:
             self.status = "failed"
-        elif ending.wants_caller or not blocks:
+        elif ending.wants_caller or ending.cut or not blocks:
             self.status = "completed"
         self._dialect.record(blocks)
         for message in messages(blocks):

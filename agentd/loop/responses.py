@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agentd.core.errors import OptionError
 from agentd.core.tools import JSON
-from agentd.loop.definitions import is_forced, with_tools
+from agentd.loop.definitions import relaxed, with_tools
 from agentd.loop.folding import fold
 from agentd.loop.history import History
 from agentd.loop.media import response_message, response_output
@@ -40,7 +40,7 @@ class Responses:
             items.insert(0, {"role": "developer", "content": guidance})
         self.model = str(body.get("model") or "")
         self._toolkit = toolkit
-        self._forced = is_forced(params.get("tool_choice"))
+        self._relaxed = relaxed(params.get("tool_choice"))
         self._transcript = Transcript("input", body, items)
         self._transcript.precede(self._history.stand_in)
         self._output = ResponsesOutput(stream, keeps and body.get("store") is not False, echo, toolkit.media_in_results)
@@ -61,6 +61,7 @@ class Responses:
 
     def record(self, blocks: Sequence[Block]) -> None:
         assert self._round is not None
+        self._history.delivered()
         replay = list(self._round.replay())
         if self._round.in_conversation:
             # The API has added what was sent and said to the conversation; sent again, it would stand there twice.
@@ -72,9 +73,9 @@ class Responses:
             self._owed = [{"role": "user", "content": feedback(blocks)}]
         for item in (*replay, *self._owed):
             self._transcript.append(item)
-        if calls and self._forced:
-            self._forced = False
-            self._transcript.change("tool_choice", "auto")
+        if calls and self._relaxed is not None:
+            self._transcript.change("tool_choice", self._relaxed)
+            self._relaxed = None
 
     def finish(self, status: str) -> list[Frame]:
         output = self._output
@@ -89,6 +90,14 @@ class Responses:
         # A stream keeps the id that it began with; the API goes on from the last call's.
         response["id"] = output.created.get("id", response["id"])
         return [output.numbered({"type": f"response.{kind}", "response": response})]
+
+    def abandon(self, blocks: Sequence[Block]) -> None:
+        """Remember what a conversation of the API's waits for: results that it has not been sent."""
+        if self._round is not None and self._round.in_conversation:
+            calls = [block for block in blocks if block.called is not None]
+            self._history.owe(results(calls, self._toolkit.media_in_results))
+        else:
+            self._history.owe(self._owed)
 
     def whole(self) -> Frame:
         return self._output.whole()

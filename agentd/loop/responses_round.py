@@ -24,7 +24,8 @@ class ResponsesRound:
         self._first = first
         self._toolkit = toolkit
         self._hidden: set[JSON] = set()
-        self._ids: set[JSON] = set()
+        self._ours: list[Frame] = []
+        self._cut = False
         self._indices: dict[int, int] = {}
         self._items: list[Frame] = []
         self._open: Frame | None = None
@@ -32,6 +33,8 @@ class ResponsesRound:
         self._shown: list[str] = []
         self._parts: dict[int, str] = {}
         self._said = 0
+        self._piece = ""
+        self._logprobs: JSON = []
         self._pending = False
         self._final: Frame | None = None
         self._failed = False
@@ -43,16 +46,21 @@ class ResponsesRound:
             text = str(frame.get("delta") or "")
             self._said += len(text)
             self._place(frame)
+            self._piece, self._logprobs = text, frame.get("logprobs") or []
             return (Said(text),)
         if kind is None and frame.get("object") == "response":
             return self._read_whole(frame)
         if self._hides(str(kind), frame):
-            return (self._called(frame.get("item")),) if kind == "response.output_item.done" else ()
+            if kind == "response.output_item.done":
+                self._note_call(frame.get("item"))
+            return ()
         return self._read_event(str(kind), frame)
 
     def show(self, text: str) -> Frame:
         self._shown.append(text)
-        delta: Frame = {"type": "response.output_text.delta", **self._at, "delta": text, "logprobs": []}
+        # They belong to a piece of text as the model said it.
+        logprobs = self._logprobs if text == self._piece else []
+        delta: Frame = {"type": "response.output_text.delta", **self._at, "delta": text, "logprobs": logprobs}
         return self._turn.numbered(delta)
 
     def end(self, kept: str | None) -> tuple[list[Frame], Ending]:
@@ -75,12 +83,15 @@ class ResponsesRound:
         status = str(final.get("status") or "")
         failed = self._failed or status in ("failed", "cancelled")
         model, tier = str(final.get("model") or ""), str(final.get("service_tier") or "")
-        return frames, Ending(usage.read(raw), status, model, tier, self.wants_caller, failed)
+        return frames, Ending(usage.read(raw), status, model, tier, self.wants_caller, failed, self._cut)
 
     @property
     def wants_caller(self) -> bool:
         """Tell whether the model has called what only the caller can do."""
-        return any(item.get("type") in _CALLS and not self._owned(item) for item in self._items)
+        answered = {str(item.get("call_id")) for item in self._items if str(item.get("type")).endswith("_output")}
+        return any(
+            _asks(item) and not self._owned(item) and str(item.get("call_id")) not in answered for item in self._items
+        )
 
     @property
     def in_conversation(self) -> bool:
@@ -152,6 +163,7 @@ class ResponsesRound:
             raise MalformedReply(f"{kind} has no response")
         if kind in _CLOSING:
             self._final = response
+            yield from self._called()
             return
         if not self._first:
             return
@@ -210,6 +222,7 @@ class ResponsesRound:
         for item in output if isinstance(output, list) else []:
             if isinstance(item, dict):
                 yield from self._read_item(item)
+        yield from self._called()
 
     def _hides(self, kind: str, frame: Frame) -> bool:
         """Tell whether an event is of a call of ours, which the caller sees with its result only."""
@@ -219,22 +232,32 @@ class ResponsesRound:
         return index is not None and index in self._hidden
 
     def _owned(self, item: JSON) -> bool:
-        if not isinstance(item, dict) or item.get("type") != "function_call":
+        if not isinstance(item, dict) or item.get("type") != "function_call" or item.get("namespace"):
             return False
         return self._toolkit.owns(str(item.get("name") or ""))
 
-    def _called(self, item: JSON) -> Called:
-        call = dict(item) if isinstance(item, dict) else {}
-        # A result finds its call by an id, so each call has one that no other has.
-        if not call.get("call_id") or call["call_id"] in self._ids:
-            call["call_id"] = new_id("call")
-        self._ids.add(call["call_id"])
-        self._items.append(call)
-        return Called(str(call["call_id"]), str(call.get("name") or ""), str(call.get("arguments") or ""), call)
+    def _note_call(self, item: JSON) -> None:
+        if isinstance(item, dict):
+            call = {**item, "arguments": item.get("arguments") or "{}"}
+            self._ours.append(call)
+            self._items.append(call)
+
+    def _called(self) -> Iterator[Called]:
+        """The response has ended: give the calls of our tools, which are complete only if it is."""
+        status = (self._final or {}).get("status")
+        self._cut = bool(self._ours) and (self._failed or status in ("incomplete", "failed", "cancelled"))
+        ids = {str(item.get("call_id")) for item in self._items if not self._owned(item)}
+        for call in self._ours:
+            # A result finds its call by an id, so each call has one that no other has.
+            if not call.get("call_id") or call["call_id"] in ids:
+                call["call_id"] = new_id("call")
+            ids.add(str(call["call_id"]))
+            name, arguments = str(call.get("name") or ""), str(call["arguments"])
+            yield Called(str(call["call_id"]), name, arguments, call, self._cut)
 
     def _read_item(self, item: Frame) -> Iterator[Piece]:
         if self._owned(item):
-            yield self._called(item)
+            self._note_call(item)
             return
         index = self._turn.reserve()
         self._items.append(item)
@@ -286,6 +309,13 @@ class ResponsesRound:
             {"type": "response.output_item.done", "output_index": index, "item": item},
         ]
         return [self._turn.numbered(frame) for frame in frames]
+
+
+def _asks(item: Frame) -> bool:
+    """Tell whether an item is a call that somebody has to answer."""
+    if item.get("type") == "tool_search_call":
+        return item.get("execution") == "client"
+    return item.get("type") in _CALLS
 
 
 def _content_index(frame: Frame) -> int:

@@ -41,12 +41,16 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A JSON call of a tool of ours is complete: `id` joins it to its result, `item` is the whole call on the wire."""
+    """A JSON call of a tool of ours: `id` joins it to its result, `item` is the whole call on the wire.
+
+    One that is `cut` is not known to be complete, since the message was broken off: it must not be made.
+    """
 
     id: str
     name: str
     arguments: str
     item: Frame
+    cut: bool = False
 
 
 Piece = Said | PartEnded | Thought | Passed | Called
@@ -121,6 +125,7 @@ NO_TOOLS = NoTools()
 class Ending:
     """How a model call ended: `stop_reason` is the API's word; with `wants_caller` the caller must answer a call.
 
+    With `cut`, calls of ours were broken off, so that there is no use in going on.
     `model` and `tier` are the model's name and the service tier as the API answered them, `""` when it did not.
     """
 
@@ -130,6 +135,7 @@ class Ending:
     tier: str = ""
     wants_caller: bool = False
     failed: bool = False
+    cut: bool = False
 
 
 class Coming:
@@ -179,7 +185,8 @@ class Dialect(Protocol):
     """A wire format of a model API, over the whole turn.
 
     `block_frames` tells the caller of a finished block, `record` adds a round and what is fed back to the transcript,
-    `finish` ends the stream, and `whole` is the one response that stands for the turn.
+    `finish` ends the stream, and `whole` is the one response that stands for the turn. `abandon` is told the blocks of
+    the message at which a turn was broken off.
     """
 
     api: str
@@ -196,3 +203,5 @@ class Dialect(Protocol):
     def finish(self, status: str) -> list[Frame]: ...
 
     def whole(self) -> Frame: ...
+
+    def abandon(self, blocks: list[Block]) -> None: ...

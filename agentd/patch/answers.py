@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 from agentd.llm.openai import RAW_RESPONSE_HEADER
+from agentd.loop.folding import CALL, CONTAINER
 from agentd.loop.transcript import dumps
 from agentd.loop.wire import Frame
 from agentd.patch.turns import AsyncTurn, Run, SyncTurn, encode_frames
 
 _NO_TIME = timedelta()
-_ACTIONS = ("code_interpreter_call", "mcp_call")
 _OF_THE_BODY = ("content-length", "content-encoding", "transfer-encoding")
 
 
@@ -80,7 +80,8 @@ class Answer:
         if raw:
             request.headers[RAW_RESPONSE_HEADER] = raw
         http = type(last)(last.status_code, headers=headers, request=request, **body)
-        http.elapsed = last.elapsed if last.is_closed else _NO_TIME
+        # One that was never read from a network does not know.
+        http.elapsed = getattr(last, "_elapsed", _NO_TIME)
         return http
 
 
@@ -89,15 +90,20 @@ def _parse_last_message(response: Any, parser: Callable[[Any], Any]) -> Any:
     output: list[Any] | None = getattr(response, "output", None)
     if output is None:
         return parser(response)
-    ours = [index for index, item in enumerate(output) if item.type in _ACTIONS]
+    ours = [index for index, item in enumerate(output) if _is_ours(item)]
     split = ours[-1] + 1 if ours else 0
-    response.output = output[split:]
+    before = {index: item for index, item in enumerate(output[:split]) if item.type == "message"}
+    response.output = [item for index, item in enumerate(output) if index not in before]
     parsed = parser(response)
-    for item in output[:split]:
-        for content in item.content if item.type == "message" else ():
+    for index, item in before.items():
+        for content in item.content:
             content.parsed = None
-    parsed.output[:0] = output[:split]
+        parsed.output.insert(index, item)
     return parsed
+
+
+def _is_ours(item: Any) -> bool:
+    return getattr(item, "container_id", "") == CONTAINER or (item.type == "mcp_call" and item.id.startswith(CALL))
 
 
 def stream_bodies(http: Any) -> tuple[Any, Any]:

@@ -162,7 +162,7 @@ def _dialect(asked: Asked, prepared: Prepared, way: Route | None) -> Chat | Resp
     if asked.path == "/responses":
         keeps = way is None or way.keeps_responses
         return Responses(asked.body, prepared.guidance, asked.stream, toolkit, memory, keeps)
-    return Chat(asked.body, prepared.guidance, asked.stream, toolkit, memory)
+    return Chat(asked.body, prepared.guidance, asked.stream, toolkit, memory, asks_usage=prepared.asks_usage)
 
 
 def _sync_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Moulds | None) -> Callable[..., Any]:

@@ -45,7 +45,8 @@ _open: weakref.WeakSet[Runtime] = weakref.WeakSet()
 class Prepared:
     """A call whose tools are connected: all that is left is to ask the model.
 
-    `toolkit` holds what the model may call as JSON, `takes` tells which kinds of media it can see or hear.
+    `toolkit` holds what the model may call as JSON, `takes` tells which kinds of media it can see or hear, `asks_usage`
+    that its API tells a stream's usage when it is asked to.
     """
 
     runtime: Runtime
@@ -53,6 +54,7 @@ class Prepared:
     call: CallOptions
     toolkit: Toolkit = NO_TOOLS
     takes: Callable[[str], bool] = bool
+    asks_usage: bool = False
 
     @property
     def guidance(self) -> str:
@@ -65,10 +67,10 @@ class Prepared:
 
     def for_model(self, body: Mapping[str, JSON], flavour: str, takes: Callable[[str], bool]) -> Prepared:
         """Return the same for a request: its tools in the form that the model's provider takes."""
+        asking = replace(self, asks_usage=flavour == "openai")
         if self.fenced or self.call.bare:
-            return self
-        toolkit = self.toolset.toolkit(flavour, body)
-        return replace(self, toolkit=toolkit, takes=takes)
+            return asking
+        return replace(asking, toolkit=self.toolset.toolkit(flavour, body), takes=takes)
 
     def engine(
         self, dialect: Dialect, model: Model, stream: bool, caller: asyncio.AbstractEventLoop | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from agentd.core.actions import Action, Call, Kind
 from agentd.core.tools import JSON, Schema, ToolSpec
@@ -10,7 +10,7 @@ from agentd.loop.wire import Definition
 from agentd.tools.arguments import Problem, read_arguments
 from agentd.tools.offers import Offer, Offers, offers
 
-_SECONDS: Schema = {"type": "number", "description": "how many seconds it may run; 60 unless told"}
+_SECONDS: Schema = {"type": "number", "description": "how many seconds it may run"}
 _BASH: Schema = {
     "type": "object",
     "properties": {"command": {"type": "string", "description": "a bash script"}, "timeout": _SECONDS},
@@ -88,16 +88,23 @@ class OfferedShell(OfferedTools):
 
 
 def callers_names(body: Mapping[str, JSON]) -> frozenset[str]:
-    """Return the names of the functions that a request brings itself."""
-    given = body.get("tools")
-    names: set[str] = set()
-    for tool in given if isinstance(given, list) else []:
+    """Return the names of the functions that a request brings itself: also in namespaces, and found by a search."""
+    names = set(_names(body.get("tools")))
+    items = body.get("input")
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, dict) and item.get("type") in ("tool_search_output", "additional_tools"):
+            names.update(_names(item.get("tools")))
+    return frozenset(names)
+
+
+def _names(tools: JSON) -> Iterator[str]:
+    for tool in tools if isinstance(tools, list) else []:
         if isinstance(tool, dict):
             inner = tool.get(str(tool.get("type")))
             name = (inner if isinstance(inner, dict) else tool).get("name")
             if isinstance(name, str):
-                names.add(name)
-    return frozenset(names)
+                yield name
+            yield from _names(tool.get("tools"))
 
 
 class Toolkits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,9 +15,9 @@ from agentd.core.tools import JSON, Media
 from agentd.loop.calls import CallingMessage
 from agentd.loop.chat import Chat
 from agentd.loop.chat_calls import ChatCalls
-from agentd.loop.definitions import is_forced
+from agentd.loop.definitions import relaxed
 from agentd.loop.folding import call_item, fold
-from agentd.loop.memory import MAX_BYTES, HiddenRounds, Memory
+from agentd.loop.memory import MAX_BYTES, HiddenRounds, Memory, StandIn
 from agentd.loop.responses import Responses, results
 from agentd.loop.transcript import Transcript, dumps
 from agentd.loop.wire import Block, Called, Passed
@@ -25,7 +26,7 @@ from tests.fakes.toolkits import NamedTools
 OURS, THEIRS = "read_file", "ask_user"
 KIT = NamedTools(OURS)
 
-calls = st.lists(st.tuples(st.sampled_from([OURS, THEIRS]), st.text(max_size=12)), max_size=5)
+calls = st.lists(st.tuples(st.sampled_from([OURS, THEIRS]), st.text(min_size=1, max_size=12)), max_size=5)
 
 
 def call(name: str, arguments: str, number: int) -> dict[str, Any]:
@@ -187,13 +188,27 @@ def test_calls_above_the_limit_are_answered_and_not_made() -> None:
     assert len(message.settle()) == 3 and not isinstance(last, Action)
 
 
+ALLOWED: Any = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "x"}]}
+
+
 @pytest.mark.parametrize(
-    ("choice", "forced"),
-    [("auto", False), (None, False), ("none", False), ("required", True), ({"type": "function", "name": "x"}, True),
-     ({"type": "allowed_tools", "mode": "auto", "tools": []}, False)],
-)  # fmt: skip
-def test_a_forced_choice_is_known(choice: JSON, forced: bool) -> None:
-    assert is_forced(choice) is forced
+    ("choice", "later"),
+    [
+        ("auto", None),
+        (None, None),
+        ("none", None),
+        ("required", "auto"),
+        ({"type": "function", "name": "x"}, "auto"),
+        (ALLOWED, {**ALLOWED, "mode": "auto"}),
+        ({**ALLOWED, "mode": "auto"}, None),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}},
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
+        ),
+    ],
+)
+def test_a_forced_choice_is_forced_once_only(choice: JSON, later: JSON) -> None:
+    assert relaxed(choice) == later
 
 
 @given(st.lists(st.text(max_size=5)), st.lists(st.text(max_size=5)), st.text(max_size=5))
@@ -208,25 +223,112 @@ def test_a_transcript_is_preceded_and_its_parameters_change(before: list[str], i
 
 def test_memory_is_bounded() -> None:
     memory = Memory()
-    for number in range(40):
-        memory.keep(f"resp_{number}", b"x" * (1 << 20))
-    assert sum(map(len, memory.transcripts.values())) <= MAX_BYTES and "resp_39" in memory.transcripts
-    memory.keep("huge", b"x" * (MAX_BYTES + 1))
-    assert "huge" not in memory.transcripts
+    for number in range(20):
+        memory.keep(f"resp_{number}", StandIn("", b"x" * (1 << 20)))
+        memory.owe(f"resp_{number}", [{"output": "x" * (1 << 20)}])
+    assert memory.transcript("resp_0") is None and memory.owed("resp_0") == []
+    held = [memory.transcript(f"resp_{number}") for number in range(20)]
+    size = sum(len(one.items) for one in held if one) + sum(len(str(memory.owed(f"resp_{n}"))) for n in range(20))
+    assert (24 << 20) < size <= MAX_BYTES + 1000
+    memory.keep("huge", StandIn("", b"x" * (MAX_BYTES + 1)))
+    assert memory.transcript("huge") is None and memory.transcript("resp_19") is not None
 
 
-def test_hidden_rounds_come_back_where_they_were_and_nowhere_else() -> None:
+def test_memory_is_safe_in_threads() -> None:
     memory = Memory()
-    asked: Any = {"role": "user", "content": "x"}
-    full: Any = {"role": "assistant", "content": None, "tool_calls": [call(OURS, "{}", 1), call(THEIRS, "{}", 2)]}
-    seen: Any = {**full, "tool_calls": [call(THEIRS, "{}", 2)]}
-    before: list[Any] = [{"role": "assistant", "content": "before"}]
-    ours: list[Any] = [{"role": "tool", "tool_call_id": "call_1", "content": "1"}]
-    after: list[Any] = [{"role": "user", "content": "after"}]
-    memory.hide(["call_2"], HiddenRounds(dumps(asked), before, full, ours, after))
-    theirs: Any = {"role": "tool", "tool_call_id": "call_2", "content": "2"}
-    messages: list[Any] = [asked, seen, theirs]
-    assert memory.restore(messages) == [asked, *before, full, *ours, theirs, *after]
-    assert memory.restore([*messages, asked]) == [asked, *before, full, *ours, theirs, *after, asked]
-    other: list[Any] = [{"role": "user", "content": "another"}, seen, theirs]
-    assert memory.restore(other) == other
+
+    def work(number: int) -> None:
+        for turn in range(300):
+            memory.keep(f"resp_{turn % 7}", StandIn("", b"x" * number))
+            memory.paid("nobody")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    held: list[Any] = [memory.transcript(f"resp_{number}") for number in range(7)]
+    assert memory._size == sum(len(one.items) for one in held)
+
+
+ASKED: Any = {"role": "user", "content": "yes"}
+SEEN: Any = {"role": "assistant", "content": None, "tool_calls": [call(THEIRS, "{}", 2)]}
+FULL: Any = {**SEEN, "tool_calls": [call(OURS, "{}", 1), call(THEIRS, "{}", 2)]}
+TOLD: Any = {"role": "tool", "tool_call_id": "call_2", "content": "2"}
+BEFORE: list[Any] = [{"role": "assistant", "content": "before"}]
+RESULTS: list[Any] = [{"role": "tool", "tool_call_id": "call_1", "content": "1"}]
+AFTER: list[Any] = [{"role": "user", "content": "after"}]
+
+
+def remembering(*messages: Any) -> Memory:
+    memory = Memory()
+    memory.hide(messages, HiddenRounds([call(THEIRS, "{}", 2)], BEFORE, FULL, RESULTS, AFTER))
+    return memory
+
+
+def test_hidden_rounds_come_back_where_they_were() -> None:
+    memory = remembering(ASKED)
+    assert memory.restore([ASKED, SEEN, TOLD]) == [ASKED, *BEFORE, FULL, *RESULTS, TOLD, *AFTER]
+    assert memory.restore([ASKED, SEEN, TOLD, ASKED]) == [ASKED, *BEFORE, FULL, *RESULTS, TOLD, *AFTER, ASKED]
+
+
+def test_hidden_rounds_of_one_conversation_are_never_put_into_another() -> None:
+    """Some servers count the ids of calls anew in every answer, and people say the same things."""
+    memory = remembering({"role": "user", "content": "I am Alice"}, ASKED)
+    bobs: list[Any] = [{"role": "user", "content": "I am Bob"}, ASKED, SEEN, TOLD]
+    assert memory.restore(bobs) == bobs
+    other: Any = {**SEEN, "tool_calls": [call(THEIRS, '{"other": 1}', 2)]}
+    alices: list[Any] = [{"role": "user", "content": "I am Alice"}, ASKED, other, TOLD]
+    assert memory.restore(alices) == alices
+
+
+def test_calls_that_were_broken_off_are_told_to_be() -> None:
+    message = CallingMessage(KIT, iter("abc").__next__, max_blocks=2)
+    (made,) = message.call(Called("call_1", OURS, "", {}, cut=True))
+    assert isinstance(made, Call) and "broken off" in made.problem
+
+
+def test_calls_that_all_have_index_zero_are_told_apart_by_their_ids() -> None:
+    reader = ChatCalls(KIT)
+    for number in (1, 2):
+        reader.feed([{**call(OURS, '{"a":', number), "index": 0}])
+        reader.feed([{"index": 0, "function": {"arguments": f"{number}}}"}}])
+    assert [one.arguments for one in reader.finish()] == ['{"a":1}', '{"a":2}']
+
+
+@pytest.mark.parametrize("status", ["incomplete", "failed"])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_response_that_is_broken_off_makes_no_call(streamed: bool, status: str) -> None:
+    frames = responses_frames([item(OURS, 1, "")], status=status)
+    turn = Responses({"model": "m", "input": "x"}, "", streamed, KIT, Memory())
+    current = turn.begin()
+    read = frames if streamed else [frames[-1]["response"]]
+    found = [piece for frame in read for piece in current.read(frame) if isinstance(piece, Called)]
+    assert [one.cut for one in found] == [True]
+    _, ending = current.end(None)
+    assert ending.cut and not ending.wants_caller
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"type": "tool_search_call", "execution": "client", "call_id": "call_2", "id": "ts_1", "arguments": {}},
+        {**item(OURS, 2), "namespace": "crm"},
+    ],
+)
+def test_what_the_caller_has_to_answer_ends_the_turn(more: dict[str, Any]) -> None:
+    turn = Responses({"model": "m", "input": "x"}, "", False, KIT, Memory())
+    current = turn.begin()
+    response = responses_frames([item(OURS, 1)])[-1]["response"]
+    found = list(current.read({**response, "output": [item(OURS, 1), more]}))
+    assert len([one for one in found if isinstance(one, Called)]) == 1
+    assert current.end(None)[1].wants_caller
+
+
+def test_what_the_api_has_answered_itself_does_not_end_the_turn() -> None:
+    turn = Responses({"model": "m", "input": "x"}, "", False, KIT, Memory())
+    current = turn.begin()
+    hosted: list[Any] = [
+        {"type": "shell_call", "id": "sh_1", "call_id": "call_9", "status": "completed", "action": {}},
+        {"type": "shell_call_output", "id": "sho_1", "call_id": "call_9", "output": []},
+    ]
+    response = responses_frames([item(OURS, 1)])[-1]["response"]
+    list(current.read({**response, "output": [*hosted, item(OURS, 1)]}))
+    assert not current.end(None)[1].wants_caller
