@@ -50,8 +50,9 @@ def call_item(block: Block, output: JSON) -> Frame:
         "server_label": block.server or LOCAL,
         "arguments": block.called.arguments,
         "status": "completed" if ok else "failed",
-        "output": block.answer.text if ok else None,
-        "error": None if ok else block.answer.text,
+        # The text of a failure, too: what `error` holds differs between the majors of the SDK.
+        "output": block.answer.text,
+        "error": None,
         "agentd": {"call": block.called.item, "output": output},
     }
 
