@@ -37,13 +37,18 @@ class Mould:
         if _RETRY_COUNT in headers:
             headers[_RETRY_COUNT] = "0"
         self._make: Any = first.__class__
+        self._stream: Any = first.stream.__class__
         self._method, self._url, self._extensions, self._headers = first.method, first.url, first.extensions, headers
 
     def request(self, body: bytes) -> Any:
         """Return a request with this body."""
-        return self._make(
-            self._method, self._url, headers=self._headers, content=body, extensions=dict(self._extensions)
+        # As `content`, the body would have all headers gone through four times for what they hold already.
+        request = self._make(
+            self._method, self._url, headers=self._headers, stream=self._stream(body), extensions=self._extensions
         )
+        request.headers["Content-Length"] = str(len(body))
+        request.read()
+        return request
 
 
 class Moulds:

@@ -1,4 +1,4 @@
-"""Model calls through LiteLLM, to providers that are not OpenAI; its key for each comes from the environment.
+"""Model calls through LiteLLM; its key for each provider comes from the environment, save OpenAI's: the client has it.
 
 Frames are what OpenAI's APIs would send. A provider's own Responses API is used where there is one; elsewhere a
 Responses call is made of a chat call, since LiteLLM's own bridge ends items out of order, so that a next request asks
@@ -22,6 +22,7 @@ from agentd.core.events import Usage
 from agentd.core.protocols import ModelRequest, Reply
 from agentd.llm import litellm_import
 from agentd.llm.as_responses import ResponseWriter
+from agentd.llm.litellm_account import account, account_headers
 from agentd.llm.litellm_chat import ChatFrames, Thoughts
 from agentd.llm.litellm_errors import as_sdk_error
 from agentd.llm.litellm_http import Http
@@ -107,8 +108,9 @@ class _Talk:
         litellm = litellm_import.loaded() or await asyncio.to_thread(litellm_import.load, self._route.asked)
         allowed = self._max_retries()
         for attempt in range(allowed + 1):
+            paying = await account(self._client, self._route.provider)
             try:
-                return await self._attempt(litellm, request)
+                return await self._attempt(litellm, request, paying)
             except AgentdError:
                 raise
             except Exception as error:
@@ -119,7 +121,7 @@ class _Talk:
             await asyncio.sleep(delay)
         raise AssertionError("the last attempt either returns or raises")
 
-    async def _attempt(self, litellm: Any, request: ModelRequest) -> tuple[Source | Frame, Any]:
+    async def _attempt(self, litellm: Any, request: ModelRequest, paying: dict[str, str]) -> tuple[Source | Frame, Any]:
         body: Frame = json.loads(request.body)
         frames = self._frames(request, body)
         asked = frames.request(body)
@@ -129,7 +131,7 @@ class _Talk:
             self._drop_hints(litellm, asked)
         elif request.stream:
             self._let_it_stream(litellm)
-        how = {"model": self._route.name, "stream": request.stream, **self._how()}
+        how = {"model": self._route.name, "stream": request.stream, **self._how(), **paying}
         started = time.monotonic()
         answer = await getattr(litellm, frames.function)(**{**asked, **how})
         if not request.stream:
@@ -171,7 +173,8 @@ class _Talk:
         if options.get("params"):
             raise OptionError(f"extra_query means nothing to {self._route.provider}, which is asked through LiteLLM")
         how: dict[str, Any] = {"max_retries": 0, "timeout": self._timeout()}
-        given: dict[str, Any] = options.get("headers") or {}
+        own: dict[str, Any] = options.get("headers") or {}
+        given = account_headers(self._client, self._route.provider) | own
         headers = {
             name: value
             for name, value in given.items()

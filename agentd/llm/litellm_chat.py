@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from agentd.core.errors import StreamCut
+from agentd.core.errors import MalformedReply, StreamCut
 from agentd.core.tools import JSON
+from agentd.llm.litellm_calls import CallNumbers
+from agentd.llm.litellm_requests import adapted
 
 Frame = dict[str, JSON]
 _HEAD = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 _MESSAGE = ("role", "content", "refusal", "tool_calls", "function_call", "audio", "images", "reasoning_content")
 # Lists of a delta need an index in each entry, or the SDK cannot add them up.
 _WHOLE_ONLY = ("annotations", "thinking_blocks")
+_FINISHED = ("received_finish_reason", "intermittent_finish_reason")
+# How LiteLLM reads `data: [DONE]` of an API like OpenAI's, whether or not a finish_reason came before it.
+_DONE = {"text": "", "is_finished": True, "finish_reason": "stop", "usage": None, "index": 0, "tool_use": None}
 
 
 class Thoughts:
@@ -47,13 +52,14 @@ class ChatFrames:
         self._thoughts = thoughts
         self._provider = provider
         self._head: Frame = {}
-        self._ids: dict[int, str] = {}
+        self._numbers = CallNumbers()
+        self._ending = Ending()
         self.thinking: list[JSON] = []
 
     def request(self, body: Frame) -> Frame:
         """Return what to ask LiteLLM for."""
         self._thoughts.restore(body.get("messages"))
-        return dict(body)
+        return adapted(body, self._provider)
 
     def whole(self, answer: Any) -> Frame:
         """Return a completion as a frame."""
@@ -67,6 +73,8 @@ class ChatFrames:
             choices.append(
                 {"index": 0, "message": message, "finish_reason": finish, "logprobs": choice.get("logprobs")}
             )
+        if not choices:
+            raise MalformedReply(f"{self._provider} answered with no choices")
         usage = dump.get("usage")
         return {**self._head_of(dump), "object": "chat.completion", "choices": choices, "usage": usage}
 
@@ -83,16 +91,17 @@ class ChatFrames:
 
     async def read(self, answer: Any) -> AsyncGenerator[Frame]:
         """Give the chunks of a stream as frames, and close it when they are no longer wanted."""
+        self._ending.watch(answer)
         try:
             async for chunk in answer:
-                frame = self._chunk(chunk.model_dump(mode="json", exclude_none=True, warnings=False), answer)
+                frame = self._chunk(chunk.model_dump(mode="json", exclude_none=True, warnings=False))
                 if frame is not None:
                     yield frame
         finally:
-            self._thoughts.keep({"tool_calls": [{"id": call} for call in self._ids.values()]}, self.thinking)
+            self._thoughts.keep({"tool_calls": [{"id": call} for call in self._numbers.ids]}, self.thinking)
             await answer.aclose()
 
-    def _chunk(self, dump: Frame, stream: Any) -> Frame | None:
+    def _chunk(self, dump: Frame) -> Frame | None:
         self._head = self._head or {**self._head_of(dump), "object": "chat.completion.chunk"}
         usage = dump.get("usage")
         choices: list[JSON] = []
@@ -100,7 +109,8 @@ class ChatFrames:
             given = choice.get("delta")
             delta = self._delta(given if isinstance(given, dict) else {})
             finish = choice.get("finish_reason")
-            if finish is not None and _made_up(stream):
+            self._ending.said = self._ending.said or bool(delta.keys() - {"role"})
+            if finish is not None and self._ending.made_up:
                 raise StreamCut(f"{self._provider} closed it without a finish_reason")
             if delta or finish is not None or choice.get("logprobs"):
                 at: Frame = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": choice.get("logprobs")}
@@ -120,24 +130,41 @@ class ChatFrames:
             _grow(self.thinking, block)
         calls: list[JSON] = []
         for position, call in enumerate(_dicts(delta.get("tool_calls"))):
-            index = call.get("index")
-            if not isinstance(index, int):
-                index = position
-            known = index in self._ids
-            if isinstance(call.get("id"), str) and not known:
-                self._ids[index] = str(call["id"])
-            calls.append(
-                {**{name: call[name] for name in call if not (known and name in ("id", "type"))}, "index": index}
-            )
+            calls.append(self._numbers.delta(call, position))
         if calls:
             delta["tool_calls"] = calls
         return delta
 
 
-def _made_up(stream: Any) -> bool:
-    """Tell whether LiteLLM says that a stream has ended well which just broke off."""
-    names = ("received_finish_reason", "intermittent_finish_reason")
-    return all(hasattr(stream, name) and getattr(stream, name) is None for name in names)
+class Ending:
+    """Tells whether LiteLLM made up that a stream has ended well. `said` is whether anything came in it."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+        self._only_done = False
+        self.said = False
+
+    def watch(self, stream: Any) -> None:
+        """Look at what a provider sends before LiteLLM translates it."""
+        self._stream = stream
+        if not hasattr(stream, "chunk_creator"):
+            return
+        translate: Any = stream.chunk_creator
+
+        def watched(chunk: Any) -> Any:
+            self._only_done = self._only_done or (chunk == _DONE and self._unfinished)
+            return translate(chunk=chunk)
+
+        stream.chunk_creator = watched
+
+    @property
+    def _unfinished(self) -> bool:
+        return all(hasattr(self._stream, name) and getattr(self._stream, name) is None for name in _FINISHED)
+
+    @property
+    def made_up(self) -> bool:
+        """Tell whether the provider has given no reason: it broke off, or said nothing at all but that it is done."""
+        return self._unfinished or (self._only_done and not self.said)
 
 
 def _grow(blocks: list[JSON], more: Frame) -> None:

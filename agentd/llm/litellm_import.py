@@ -53,7 +53,7 @@ def load(model: str) -> Any:
                 _load_what_it_puts_off(module)
             except ImportError as error:
                 raise ProviderUnavailable(f"LiteLLM, which {model!r} needs, cannot be imported: {error}") from error
-    _quieten(module)
+        _quieten(module)
     return module
 
 
@@ -82,6 +82,8 @@ def _environment() -> Generator[None]:
         yield
     finally:
         for name, value in before.items():
+            if name in _DURING and os.environ.get(name) != _DURING[name]:
+                continue  # another thread has set it meanwhile
             if value is None:
                 os.environ.pop(name, None)
             else:

@@ -10,8 +10,8 @@ import importlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from agentd.core.events import Usage
 from agentd.core.protocols import ModelRequest, Reply
@@ -19,7 +19,7 @@ from agentd.core.tools import JSON
 from agentd.llm import direct
 from agentd.llm.direct import IDEMPOTENCY
 from agentd.llm.prices import Prices
-from agentd.llm.routing import OPENAI_HOST
+from agentd.llm.routing import has_own_address
 from agentd.llm.sse import SseParser, parse_object
 
 RAW_RESPONSE_HEADER = "X-Stainless-Raw-Response"
@@ -60,11 +60,10 @@ class SdkCall:
         """Return the price of one call; who is paid is told by the address that was asked."""
         return self.prices.cost(asked, usage, self.provider, answered, tier)
 
-    @property
+    @cached_property
     def provider(self) -> str:
         """Who is paid, as the price list wants it told: the address that is asked, `""` for OpenAI's own."""
-        base_url = str(self.client.base_url)
-        return "" if urlsplit(base_url).hostname == OPENAI_HOST else base_url
+        return str(self.client.base_url) if has_own_address(self.client) else ""
 
     def arguments(self, request: ModelRequest) -> tuple[str, dict[str, Any]]:
         """Return the path and the keyword arguments of the client's `post` for one model call."""

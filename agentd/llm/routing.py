@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from agentd.llm import litellm_import
 
@@ -62,7 +61,7 @@ async def aroute(client: Any, model: object) -> Route | None:
 
 def has_own_address(client: Any) -> bool:
     """Tell whether a client talks to anything but OpenAI's public API."""
-    return urlsplit(str(client.base_url)).hostname != OPENAI_HOST
+    return client.base_url.host != OPENAI_HOST
 
 
 def _providers(litellm: Any) -> set[str]:

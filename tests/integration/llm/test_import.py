@@ -16,7 +16,7 @@ from tests.fakes.messages_http import MessagesServer, Said
 ROOT = Path(__file__).parents[3]
 
 WHOLE = """
-import asyncio, json, logging, os, socket, sys, threading, warnings
+import asyncio, json, logging, os, socket, sys, threading, time, warnings
 reached = []
 connect, lookup = socket.socket.connect, socket.getaddrinfo
 def watched(self, address):
@@ -58,12 +58,29 @@ async def ask(model, name, stream):
     await reply.aclose()
     return frames
 
+def change():
+    # What another thread may do to the environment while LiteLLM is imported.
+    number = 0
+    while "litellm.main" not in sys.modules: time.sleep(0.001)  # it has read its list of models
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "OF_ANOTHER_THREAD"
+    while not other.is_set():
+        number += 1
+        os.environ[f"CHANGED_{number % 50}"] = str(number)
+        os.environ.pop(f"CHANGED_{(number + 25) % 50}", None)
+        time.sleep(0.0005)
+    report["changes"] = number
+    for number in range(50): os.environ.pop(f"CHANGED_{number}", None)
+
 async def main():
-    ticking = asyncio.create_task(tick())
-    way = await aroute(aclient, "anthropic/claude-sonnet-4-5")
+    ticking, changing = asyncio.create_task(tick()), threading.Thread(target=change)
+    changing.start()
+    ways = await asyncio.gather(*[aroute(aclient, "anthropic/claude-sonnet-4-5") for _ in range(8)])
+    report["ways"], way = len({id(sys.modules["litellm"]), *map(repr, ways)}), ways[0]
     report["ticks"] = len(ticks)
+    report["kept"] = os.environ.pop("LITELLM_LOCAL_MODEL_COST_MAP", None)
     other.set()
     await ticking
+    changing.join()
     model = AsyncLiteLlm(SdkCall(aclient, None, "/chat/completions", {}, None, Prices()), way)
     report["frames"] = [len(await ask(model, way.asked, stream)) for stream in (False, True)]
     left = await model.send(request(way.asked, True))
@@ -144,6 +161,9 @@ def test_nothing_is_left_behind(messages: MessagesServer, isolated: Path) -> Non
     assert report["known"] == [None, "together_ai/meta-llama/Llama-3-8B", "openrouter/anthropic/claude", None, None]
     assert report["own"] == [None, None]
     assert report["ticks"] > 2
+    assert report["ways"] == 2  # one LiteLLM, and one answer for all
+    assert report["changes"] > 10
+    assert report["kept"] == "OF_ANOTHER_THREAD"
     assert report["frames"][0] == 1
     assert report["frames"][1] == report["frames"][2] > 2
     assert report["tasks"] == 1

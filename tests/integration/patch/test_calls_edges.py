@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
-import httpx2
 import pytest
-from openai import OpenAI, RateLimitError
+from openai import DefaultHttpxClient, OpenAI, RateLimitError
 from pydantic import BaseModel
 
 from agentd import ScriptedModel, patch_openai_with_mcp, unpatch_openai
@@ -68,7 +67,8 @@ class Api:
         self.asked: list[Any] = []
 
     def client(self) -> Any:
-        library: Any = httpx2 if int(__import__("openai").__version__.split(".")[0]) > 2 else httpx
+        # The HTTP library of this major of the SDK.
+        library: Any = sys.modules[DefaultHttpxClient.__mro__[1].__module__.partition(".")[0]]
 
         def answer(request: Any) -> Any:
             self.asked.append(json.loads(request.content))
