@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from time import perf_counter
@@ -14,7 +15,7 @@ from typing import NamedTuple, cast
 
 from agentd.bridge.threads import Threads
 from agentd.core.events import Event, ToolFinished, ToolProgress, ToolStarted
-from agentd.core.protocols import BlockingTool, ReportingTool, Tool
+from agentd.core.protocols import BlockingTool, ReportingTool, TimedTool, Tool
 from agentd.core.tools import JSON, Progress, ToolResult, ToolSpec
 
 MAX_ARGUMENTS_SHOWN = 2000
@@ -26,6 +27,7 @@ ABANDONED = "the call was cancelled: nobody waits for its answer any more"
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _log = logging.getLogger("agentd.bridge")
+_Work = Future[ToolResult] | asyncio.Task[ToolResult]
 
 
 class UnknownTool(Exception):
@@ -36,12 +38,14 @@ class _Entry(NamedTuple):
     tool: Tool
     blocking: Callable[[dict[str, JSON]], ToolResult] | None
     reporting: ReportingTool | None
+    timed: bool
 
 
 class Gate:
     """Holds a session's tools by the keys that its code uses. Coroutines of tools run on `loop`.
 
-    A call through `acall` has `timeout` seconds; what a blocking function still does then has no effect on the answer.
+    A call through `acall` has `timeout` seconds, unless the tool keeps time itself; what a blocking function still does
+    then has no effect on the answer.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float | None = None) -> None:
@@ -58,6 +62,7 @@ class Gate:
                 tool,
                 tool.call_blocking if isinstance(tool, BlockingTool) else None,
                 tool if isinstance(tool, ReportingTool) else None,
+                isinstance(tool, TimedTool) and tool.keeps_time,
             )
             for key, tool in tools.items()
         }
@@ -94,7 +99,7 @@ class BlockDoor:
         self._emit = emit
         self._numbers = itertools.count(1)
         self._started: dict[str, float] = {}
-        self._futures: dict[str, Future[ToolResult]] = {}
+        self._work: dict[str, _Work] = {}
         self._closed = False
 
     def call(self, request: bytes) -> bytes:
@@ -119,19 +124,16 @@ class BlockDoor:
         if self._closed:
             return ToolResult(False, CLOSED)
         call_id = self._begin(key, _shown(arguments, MAX_ARGUMENTS_SHOWN), call_id)
-        # Called on the gate's loop or on another one: either way the work belongs to the gate.
-        if entry.blocking is not None:
-            future = self.gate.threads.run(entry.blocking, arguments)
-        else:
-            future = self._submit(call_id, entry, arguments)
-        self._watch(call_id, future)
-        limit = asyncio.timeout(self.gate.timeout)
+        work = self._start(call_id, key, entry, arguments)
+        self._watch(call_id, work)
+        limit = asyncio.timeout(None if entry.timed else self.gate.timeout)
         try:
             async with limit:
-                result = await asyncio.wrap_future(future)
+                # Neither waits for work that does not heed its cancellation.
+                result = await (asyncio.wrap_future(work) if isinstance(work, Future) else asyncio.shield(work))
         except asyncio.CancelledError:
             # Cancelled by close(), or with the task that waits here.
-            future.cancel()
+            work.cancel()
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 self._finish(call_id, False, ABANDONED)
@@ -139,10 +141,11 @@ class BlockDoor:
             self._finish(call_id, False, CANCELLED)
             return ToolResult(False, CANCELLED)
         except Exception as error:  # noqa: BLE001  the rim of a tool call
-            future.cancel()
+            work.cancel()
             late = f"{key} did not answer within {self.gate.timeout} s"
             result = ToolResult(False, late) if limit.expired() else _failure(key, error)
-        if not self._finish(call_id, result.ok, _shown(result.value, MAX_RESULT_SHOWN)):
+        shown = _shown(_beginning(result.value, MAX_RESULT_SHOWN), MAX_RESULT_SHOWN)
+        if not self._finish(call_id, result.ok, shown):
             return ToolResult(False, CANCELLED)
         return result
 
@@ -150,10 +153,10 @@ class BlockDoor:
         """Refuse later calls and cancel the pending ones, whose finish is emitted before this returns."""
         self._closed = True
         for call_id in list(self._started):
-            future = self._futures.get(call_id)
+            work = self._work.get(call_id)
             self._finish(call_id, False, CANCELLED)
-            if future is not None:
-                future.cancel()
+            if work is not None:
+                self._cancel(work)
 
     def _answer(self, key: str, entry: _Entry, arguments: dict[str, JSON]) -> bytes:
         if self._closed:
@@ -173,27 +176,43 @@ class BlockDoor:
         return _line('{"ok":true,"value":' if result.ok else '{"ok":false,"error":', text)
 
     def _run(self, call_id: str, key: str, entry: _Entry, arguments: dict[str, JSON]) -> ToolResult:
+        if entry.blocking is not None:
+            return _called(key, entry.blocking, arguments)
+        if _running_loop() is self.gate.loop:
+            return ToolResult(False, f"{key} cannot be waited for on the event loop that runs it")
+        future = self._submit(call_id, key, entry, arguments)
+        self._watch(call_id, future)
         try:
-            if entry.blocking is not None:
-                return entry.blocking(arguments)
-            if _running_loop() is self.gate.loop:
-                return ToolResult(False, f"{key} cannot be waited for on the event loop that runs it")
-            future = self._submit(call_id, entry, arguments)
-            self._watch(call_id, future)
             return future.result()
         except CancelledError:
             return ToolResult(False, CANCELLED)
-        except Exception as error:  # noqa: BLE001  tools do not raise; one that does must not take the block with it
-            return _failure(key, error)
 
-    def _submit(self, call_id: str, entry: _Entry, arguments: dict[str, JSON]) -> Future[ToolResult]:
+    def _start(self, call_id: str, key: str, entry: _Entry, arguments: dict[str, JSON]) -> _Work:
+        """Begin a call where it belongs, whichever loop this is: in a thread, or on the gate's loop."""
+        if entry.blocking is not None:
+            return self.gate.threads.run(_called, key, entry.blocking, arguments)
+        if _running_loop() is self.gate.loop:
+            return self.gate.loop.create_task(self._awaited(call_id, key, entry, arguments))
+        return self._submit(call_id, key, entry, arguments)
+
+    def _submit(self, call_id: str, key: str, entry: _Entry, arguments: dict[str, JSON]) -> Future[ToolResult]:
+        return asyncio.run_coroutine_threadsafe(self._awaited(call_id, key, entry, arguments), self.gate.loop)
+
+    async def _awaited(self, call_id: str, key: str, entry: _Entry, arguments: dict[str, JSON]) -> ToolResult:
         def report(progress: Progress) -> None:
             if call_id in self._started:
                 self._emit(ToolProgress(call_id, progress.progress, progress.total, progress.message))
 
-        if entry.reporting is not None:
-            return asyncio.run_coroutine_threadsafe(entry.reporting.call_reporting(arguments, report), self.gate.loop)
-        return asyncio.run_coroutine_threadsafe(entry.tool.call(arguments), self.gate.loop)
+        try:
+            if entry.reporting is not None:
+                return await entry.reporting.call_reporting(arguments, report)
+            return await entry.tool.call(arguments)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a `KeyboardInterrupt` that left the task would end the loop
+            if _is_ctrl_c(error):
+                raise
+            return _failure(key, error)
 
     def _begin(self, key: str, arguments: str, call_id: str = "") -> str:
         call_id = call_id or f"{self._block}.{next(self._numbers)}"
@@ -201,14 +220,20 @@ class BlockDoor:
         self._started[call_id] = perf_counter()
         return call_id
 
-    def _watch(self, call_id: str, future: Future[ToolResult]) -> None:
-        self._futures[call_id] = future
+    def _watch(self, call_id: str, work: _Work) -> None:
+        self._work[call_id] = work
         if self._closed:
-            future.cancel()
+            self._cancel(work)
+
+    def _cancel(self, work: _Work) -> None:
+        if isinstance(work, Future) or _running_loop() is self.gate.loop:
+            work.cancel()
+        else:
+            self.gate.loop.call_soon_threadsafe(work.cancel)
 
     def _finish(self, call_id: str, ok: bool, shown: str) -> bool:
         """Emit the call's finish, unless `close` has done so: whoever takes it out of `_started` emits."""
-        self._futures.pop(call_id, None)
+        self._work.pop(call_id, None)
         started = self._started.pop(call_id, None)
         if started is None:
             return False
@@ -232,7 +257,21 @@ def _parse(request: bytes) -> tuple[str, dict[str, JSON]]:
     return key, cast(dict[str, JSON], arguments)
 
 
-def _failure(key: str, error: Exception) -> ToolResult:
+def _called(key: str, call: Callable[[dict[str, JSON]], ToolResult], arguments: dict[str, JSON]) -> ToolResult:
+    try:
+        return call(arguments)
+    except BaseException as error:  # tools do not raise; one that does must not take the block with it
+        if _is_ctrl_c(error):
+            raise
+        return _failure(key, error)
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether the user wants the program to stop: Python raises his Ctrl-C in the main thread only."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def _failure(key: str, error: BaseException) -> ToolResult:
     _log.error("%s raised", key, exc_info=error)
     return ToolResult(False, f"{key} failed: {type(error).__name__}: {error}")
 
@@ -250,10 +289,36 @@ def _line(start: str, value: str) -> bytes:
         return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
 
 
+def _beginning(value: JSON, limit: int) -> JSON:
+    """Return as much of a value as the first `limit` characters of its JSON need: results may have 50 MB."""
+    left = limit
+
+    def text(whole: str) -> str:
+        nonlocal left
+        left -= len(whole)
+        return whole[:limit]
+
+    def cut(part: JSON) -> JSON:
+        nonlocal left
+        if isinstance(part, str):
+            return text(part)
+        left -= 1
+        if isinstance(part, list):
+            return [cut(inner) for inner in itertools.takewhile(lambda _: left > 0, part)]
+        if isinstance(part, dict):
+            return {text(name): cut(inner) for name, inner in itertools.takewhile(lambda _: left > 0, part.items())}
+        return part
+
+    try:
+        return cut(value)
+    except (RecursionError, TypeError):
+        return value  # nested too deeply, or not JSON: to encode it tells so
+
+
 def _shown(value: JSON, limit: int) -> str:
     try:
         return _clean(_to_json(value)[:limit])
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         return f"<{error}>"
 
 

@@ -35,6 +35,17 @@ class ReportingTool(Tool, Protocol):
     async def call_reporting(self, arguments: dict[str, JSON], report: Callable[[Progress], object]) -> ToolResult: ...
 
 
+@runtime_checkable
+class TimedTool(Tool, Protocol):
+    """A tool that may keep time itself: then it ends a call that takes too long, and nobody else does.
+
+    It alone knows what does not count, such as the time that a person takes to answer it.
+    """
+
+    @property
+    def keeps_time(self) -> bool: ...
+
+
 class Door(Protocol):
     """The way out of the sandbox for one block: a JSON request in, a JSON answer out.
 

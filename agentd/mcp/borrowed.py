@@ -1,4 +1,4 @@
-"""Servers that somebody else has connected: used on the event loop where they live, never closed by us."""
+"""Servers that are connected already: used on the event loop where they live, never closed while others use them."""
 
 from __future__ import annotations
 
@@ -131,8 +131,15 @@ class BorrowedConnection:
         except Exception as error:
             raise ServerFailed(f"{self.name} did not give {what}: {first_cause(error)}") from error
 
-    async def close(self) -> None:
-        """Do nothing: it is not ours."""
+    def hold(self, holder: object) -> None:
+        """Keep a connection of ours from being closed by those who share it; what is its user's stays his to close."""
+        if isinstance(self._peer, Connection) and self._home is asyncio.get_running_loop():
+            self._peer.holders.add(holder)
+
+    async def let_go(self, holder: object) -> None:
+        """Do without this holder: the last one closes a connection of ours, nobody that of a user."""
+        if isinstance(self._peer, Connection) and holder in self._peer.holders:
+            await self._peer.let_go(holder)
 
     def _brought_here(self, report: Report | None) -> Report | None:
         here = asyncio.get_running_loop()

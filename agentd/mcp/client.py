@@ -113,7 +113,7 @@ class MCPClient(AbstractAsyncContextManager["MCPClient"]):
         return self
 
     async def aclose(self) -> None:
-        """End the server with everything that it started; one that somebody else has connected is only let go."""
+        """End the server with everything that it started, whoever shares it; one that is its user's is only let go."""
         self._closed = True
         connection = self._own()
         if connection is not None and connection.loop.is_running():
@@ -312,6 +312,7 @@ class MCPClient(AbstractAsyncContextManager["MCPClient"]):
             return self._borrowed
         assert source.terms is not None
         made = connection_of(source, self.name, source.terms)
+        made.holders.add(self)
         setattr(self, _MARK, made)
         return made
 

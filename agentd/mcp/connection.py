@@ -27,7 +27,7 @@ class Connection:
 
     Every link is entered and left in one task, since the SDK's clients insist on it. A link that broke is replaced at
     the next use. A request is repeated only when it provably never reached the server, and only once. `notices` and
-    `callbacks` outlive the links.
+    `callbacks` outlive the links. `holders` are those who use it on its own loop: the last who lets go closes it.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Connection:
         self.description = description
         self.loop = asyncio.get_running_loop()
         self.closed = False
+        self.holders: set[object] = set()
         self.notices = Notices()
         self.callbacks = callbacks
         self._open_link = open_link
@@ -133,6 +134,12 @@ class Connection:
             self._opening = asyncio.create_task(self._open(), name=f"open {self.name}")
         # Shielded: the next call gets the server whose start this caller did not wait for.
         return await asyncio.shield(self._opening)
+
+    async def let_go(self, holder: object) -> None:
+        """Do without this holder; end the server when there is no other."""
+        self.holders.discard(holder)
+        if not self.holders:
+            await self.close()
 
     async def close(self, patience: float = 1.8) -> None:
         """End the server. Calls that wait for it fail."""

@@ -117,8 +117,16 @@ class MCPHandlers:
 
 async def answer_of(callback: Callable[[_T], object], request: _T) -> object:
     """Return what `callback` says, wherever it has to run."""
-    found = callback(request) if inspect.iscoroutinefunction(callback) else await _in_a_thread(callback, request)
-    return await cast(Awaitable[object], found) if inspect.isawaitable(found) else found
+    try:
+        found = callback(request) if inspect.iscoroutinefunction(callback) else await _in_a_thread(callback, request)
+        return await cast(Awaitable[object], found) if inspect.isawaitable(found) else found
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        if threading.current_thread() is threading.main_thread():
+            raise
+        # One such as `SystemExit` would end the event loop, on which others live, too.
+        raise RuntimeError(repr(error)) from error
 
 
 async def _in_a_thread(callback: Callable[[_T], object], request: _T) -> object:
@@ -131,8 +139,9 @@ async def _in_a_thread(callback: Callable[[_T], object], request: _T) -> object:
         try:
             value = context.run(callback, request)
         except BaseException as error:  # noqa: BLE001  raised again where it is waited for
-            # A future cannot hold this one.
-            settle(answer.set_exception, RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
+            # A future cannot hold a `StopIteration`, and others, such as `SystemExit`, would end the event loop.
+            plain = isinstance(error, Exception | asyncio.CancelledError) and not isinstance(error, StopIteration)
+            settle(answer.set_exception, error if plain else RuntimeError(repr(error)))
         else:
             settle(answer.set_result, value)
 

@@ -28,6 +28,8 @@ _log = logging.getLogger("agentd.mcp")
 class McpTool:
     """A tool of a connected server."""
 
+    keeps_time = True  # and stops it while a question of the server is answered
+
     def __init__(
         self,
         connection: Connection | BorrowedConnection,
@@ -122,11 +124,14 @@ class ServerPool:
         return tools
 
     async def close(self) -> None:
-        """End all servers that we started, with everything they started, within two seconds."""
+        """End all servers that we started, with everything they started, within two seconds.
+
+        A server that another pool on this loop uses, too, is ended by the last of them.
+        """
         self._closed = True
         connections = list(self._connections.values())
         self._connections.clear()
-        await asyncio.gather(*(connection.close() for connection in connections))
+        await asyncio.gather(*(connection.let_go(self) for connection in connections))
 
     async def _recognised(self, servers: Sequence[object]) -> list[Source]:
         if isinstance(servers, str | bytes):
@@ -155,6 +160,7 @@ class ServerPool:
         if isinstance(others, Connection) and not others.closed:
             # Another client of this process has connected the same object.
             connection = BorrowedConnection(name, others, others.loop, **times)
+            connection.hold(self)
         elif source.peer is not None:
             if home_loop is None:
                 raise OptionError(
@@ -164,6 +170,7 @@ class ServerPool:
             connection = BorrowedConnection(name, source.peer, home_loop, **times)
         else:
             connection = connection_of(source, name, self._terms(source))
+            connection.holders.add(self)
             if source.shareable:
                 with contextlib.suppress(AttributeError):  # an object with slots cannot be marked
                     setattr(source.origin, _MARK, connection)

@@ -190,7 +190,9 @@ class ActionQueue:
     async def _guarded(self, work: Coroutine[object, object, None]) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
             self._mailbox.put(error)
 
     async def _work(self) -> None:

@@ -177,7 +177,7 @@ def _sync_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Moul
         model = SyncModel(call) if way is None else SyncLiteLlm(call, way)
         dialect = _dialect(asked, prepared, way)
         engine, run = prepared.engine(dialect, model, asked.stream, None)
-        turn = SyncTurn(engine)
+        turn = SyncTurn(engine, prepared.calling)
         answer = Answer(client, path, asked.cast_to, asked.options, asked.stream_cls)
         turn.open()
         http = model.response
@@ -206,7 +206,7 @@ def _async_post(client: Any, runtime: Runtime, path: str, post: Any, moulds: Mou
         model = AsyncModel(call) if way is None else AsyncLiteLlm(call, way)
         dialect = _dialect(asked, prepared, way)
         engine, run = prepared.engine(dialect, model, asked.stream, runtime.caller_loop())
-        turn = AsyncTurn(engine)
+        turn = AsyncTurn(engine, prepared.calling)
         answer = Answer(client, path, asked.cast_to, asked.options, asked.stream_cls)
         await turn.open()
         http = model.response

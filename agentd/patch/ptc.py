@@ -53,7 +53,7 @@ def patch_openai_with_ptc(  # noqa: PLR0913 - each is an option of the one call 
         return client
     CallOptions(max_turns=max_turns, mcp_servers=mcp_servers)
     place = _executor(executor, cwd, timeout)
-    bound, sampler = _bound(client, handlers, place.workspace_dir)
+    bound, sampler = _bound(handlers, place.workspace_dir)
     toolbox = Toolbox(convention, place.workspace_dir, tools, list(mcp_servers), handlers=bound)
     runtime = Runtime(toolbox, place, max_turns=max_turns, owned=isinstance(executor, str), sampler=sampler)
     apply(client, runtime)
@@ -89,7 +89,7 @@ def patch_openai_with_mcp(
         raise OptionError(f"timeout must be a number of seconds above 0, not {timeout!r}")
     workspace = Path(cwd or ".").resolve()
     workspace.mkdir(parents=True, exist_ok=True)
-    bound, sampler = _bound(client, handlers, workspace)
+    bound, sampler = _bound(handlers, workspace)
     toolbox = Toolbox("tools", workspace, tools, list(mcp_servers), timeout, handlers=bound)
     apply(client, Runtime(toolbox, None, max_turns=max_turns, owned=False, sampler=sampler))
     return client
@@ -106,14 +106,14 @@ def is_patched(client: object, convention: Convention) -> bool:
     return patch is not None
 
 
-def _bound(client: object, handlers: MCPHandlers | None, workspace: Path) -> tuple[MCPHandlers, Sampler | None]:
-    """Return the handlers for the servers of this client and workspace."""
+def _bound(handlers: MCPHandlers | None, workspace: Path) -> tuple[MCPHandlers, Sampler | None]:
+    """Return the handlers for the servers of a client with this workspace."""
     given = handlers or MCPHandlers()
     if not given.roots:
         given = replace(given, roots=(workspace,))
     if not isinstance(given.on_sampling, ClientSampling):
         return given, None
-    sampler = Sampler(client, given.on_sampling)
+    sampler = Sampler(given.on_sampling)
     return replace(given, on_sampling=sampler), sampler
 
 
@@ -125,7 +125,7 @@ def unpatch_openai(client: Client) -> Client:
         patch.undo()
         release = attributes(target).pop("_agentd_release")
         if release.detach() is not None:
-            patch.runtime.release(True)
+            patch.runtime.let_go(client)
     return client
 
 

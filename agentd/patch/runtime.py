@@ -7,8 +7,9 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from agentd.bridge.open import OpenBridge
 from agentd.core.actions import Action, ActionResult, Call, Kind
 from agentd.core.errors import ExecutorLost, OptionError
-from agentd.core.events import CodeFinished, CodeOutput, FileChanged
+from agentd.core.events import CodeFinished, CodeOutput, Event, FileChanged, TurnEnded
 from agentd.core.ids import new_id
 from agentd.core.protocols import Executor, Model, Shell, Store
 from agentd.core.tools import JSON
@@ -30,8 +31,8 @@ from agentd.loop.wire import NO_TOOLS, Dialect, Reading, Toolkit
 from agentd.patch.actions import ActionQueue, BlockingMailbox, Emit, LoopMailbox
 from agentd.patch.calling import call_tool
 from agentd.patch.options import CallOptions
-from agentd.patch.sampling import Sampler
-from agentd.patch.sync import background_loop, on_background, wait_for
+from agentd.patch.sampling import Calling, Sampler
+from agentd.patch.sync import background_loop, on_background, runs_in, wait_for
 from agentd.patch.toolbox import Toolbox, Toolset
 from agentd.patch.turns import Run
 from agentd.store.memory import MemoryStore
@@ -46,7 +47,7 @@ class Prepared:
     """A call whose tools are connected: all that is left is to ask the model.
 
     `toolkit` holds what the model may call as JSON, `takes` tells which kinds of media it can see or hear, `asks_usage`
-    that its API tells a stream's usage when it is asked to.
+    that its API tells a stream's usage when it is asked to. `calling` says that the call runs.
     """
 
     runtime: Runtime
@@ -55,6 +56,7 @@ class Prepared:
     toolkit: Toolkit = NO_TOOLS
     takes: Callable[[str], bool] = bool
     asks_usage: bool = False
+    calling: Calling | None = None
 
     @property
     def guidance(self) -> str:
@@ -67,21 +69,24 @@ class Prepared:
 
     def for_model(self, body: Mapping[str, JSON], flavour: str, takes: Callable[[str], bool]) -> Prepared:
         """Return the same for a request: its tools in the form that the model's provider takes."""
-        asking = replace(self, asks_usage=flavour == "openai")
-        if self.fenced or self.call.bare:
-            return asking
-        return replace(asking, toolkit=self.toolset.toolkit(flavour, body), takes=takes)
+        asks_usage = flavour == "openai"
+        if not self.fenced and not self.call.bare:
+            return replace(self, toolkit=self.toolset.toolkit(flavour, body), takes=takes, asks_usage=asks_usage)
+        return replace(self, asks_usage=True) if asks_usage else self
 
     def engine(
         self, dialect: Dialect, model: Model, stream: bool, caller: asyncio.AbstractEventLoop | None
     ) -> tuple[Engine, Run]:
         """Return the turn's engine for a caller that blocks (`None`) or lives on an event loop."""
         runtime, call, fenced = self.runtime, self.call, self.fenced
+        # The engine outlives the call, in its response, and so must not hold what says that the call runs.
+        calling = self.calling
+        held = self if calling is None else replace(self, calling=None)
         session = call.session or new_id("session")
         store: Store = runtime.store if call.session else MemoryStore()
-        log = Log(store, session, new_id("turn"), call.on_event)
+        log = Log(store, session, new_id("turn"), _observer(call.on_event, calling))
         shell = call.session or _DEFAULT_SESSION
-        perform = partial(runtime.perform, self, shell)
+        perform = partial(runtime.perform, held, shell)
 
         def new_actions() -> ActionQueue:
             mailbox = BlockingMailbox() if caller is None else LoopMailbox(caller)
@@ -91,11 +96,26 @@ class Prepared:
         def new_message(max_blocks: int) -> Reading:
             if fenced:
                 return FencedMessage(partial(new_id, "ci"), max_blocks)
-            return CallingMessage(self.toolkit, partial(new_id, CALL), max_blocks)
+            return CallingMessage(held.toolkit, partial(new_id, CALL), max_blocks)
 
         limits = Limits(call.max_turns or runtime.max_turns)
         engine = Engine(dialect, model, new_message, new_actions, log, limits, stream)
-        return engine, Run(engine, log)
+        return engine, Run(engine, log, calling.used if calling is not None else None)
+
+
+def _observer(on_event: Callable[[Event], object] | None, calling: Calling | None) -> Callable[[Event], object] | None:
+    """Return who is shown a turn's events: with its end, its call has ended."""
+    if calling is None:
+        return on_event
+    end = calling.end
+
+    def observe(event: Event) -> None:
+        if isinstance(event, TurnEnded):
+            end()
+        if on_event is not None:
+            on_event(event)
+
+    return observe
 
 
 class Runtime:
@@ -133,12 +153,20 @@ class Runtime:
         _open.add(self)
 
     def hold(self, client: Any) -> None:
-        """Stay open for this client as well; it lets go when it is collected or `release` is called."""
+        """Stay open for this client as well; it lets go when it is collected or by `let_go`."""
         with self._lock:
             self._holders += 1
+        if self.sampler is not None:
+            self.sampler.add(client)
         finalizer = weakref.finalize(client, self.release, False)
         finalizer.atexit = False
         client.__dict__["_agentd_release"] = finalizer
+
+    def let_go(self, client: Any) -> None:
+        """Do without this client, which lives on; the last one closes the runtime, and waits until that is done."""
+        if self.sampler is not None:
+            self.sampler.discard(client)
+        self.release(True)
 
     def release(self, wait: bool) -> None:
         """A client lets go. The last one closes the runtime, and with `wait` returns when that is done."""
@@ -147,8 +175,10 @@ class Runtime:
             last = self._holders == 0 and not self._closed
             self._closed = self._closed or last
         if last:
-            closing = asyncio.run_coroutine_threadsafe(self._close(), background_loop())
-            if wait:
+            loop = background_loop()
+            closing = asyncio.run_coroutine_threadsafe(self._close(), loop)
+            # An async tool may be what lets go: its loop cannot wait for itself.
+            if wait and not runs_in(loop):
                 closing.result(CLOSE_SECONDS)
 
     def caller_loop(self) -> asyncio.AbstractEventLoop:
@@ -157,18 +187,25 @@ class Runtime:
 
     def prepare_blocking(self, call: CallOptions) -> Prepared:
         """Connect the tools of a call, blocking."""
-        self._begin(call, None)
-        toolset = self._toolbox.ready(call)
-        return Prepared(self, toolset or wait_for(self._toolbox.gather(call, None)), call)
+        if runs_in(background_loop()):
+            raise OptionError(
+                "a blocking client was called in an async tool, handler or callback, which would wait for itself for "
+                "ever: use AsyncOpenAI there, or make it an ordinary function, which runs in a thread of its own"
+            )
+        calling = self._begin(call, None)
+        with _ended_by_errors(calling):
+            toolset = self._toolbox.ready(call) or wait_for(self._toolbox.gather(call, None))
+        return Prepared(self, toolset, call, calling=calling)
 
     async def prepare(self, call: CallOptions) -> Prepared:
         """Connect the tools of a call, from any event loop."""
         caller = asyncio.get_running_loop()
-        self._begin(call, caller)
-        toolset = self._toolbox.ready(call)
-        if toolset is None:
-            toolset = await on_background(self._toolbox.gather(call, caller))
-        return Prepared(self, toolset, call)
+        calling = self._begin(call, caller)
+        with _ended_by_errors(calling):
+            toolset = self._toolbox.ready(call)
+            if toolset is None:
+                toolset = await on_background(self._toolbox.gather(call, caller))
+        return Prepared(self, toolset, call, calling=calling)
 
     async def gather(self, call: CallOptions, home: asyncio.AbstractEventLoop | None) -> Toolset:
         """Connect the tools of a call on the background loop; `home` is the loop of an asynchronous caller."""
@@ -215,10 +252,9 @@ class Runtime:
     async def _shell(self, session: str) -> Shell:
         return await asyncio.shield(self.warm(session))
 
-    def _begin(self, call: CallOptions, caller: asyncio.AbstractEventLoop | None) -> None:
+    def _begin(self, call: CallOptions, caller: asyncio.AbstractEventLoop | None) -> Calling | None:
         self._check()
-        if self.sampler is not None and not call.bare:
-            self.sampler.new_turn(caller)
+        return None if self.sampler is None or call.bare else self.sampler.begin(caller)
 
     def _check(self) -> None:
         if self._closed:
@@ -244,6 +280,16 @@ class Runtime:
             return None
         self._closed = True
         return asyncio.run_coroutine_threadsafe(self._close(), background_loop())
+
+
+@contextmanager
+def _ended_by_errors(calling: Calling | None) -> Generator[None]:
+    try:
+        yield
+    except BaseException:
+        if calling is not None:
+            calling.end()
+        raise
 
 
 def _close_all() -> None:

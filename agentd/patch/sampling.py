@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
 import logging
+import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from agentd.core.errors import OptionError
+from agentd.core.events import Usage
 from agentd.core.tools import JSON, Media
 from agentd.llm.routing import has_own_address
+from agentd.loop.usage import Sum
 from agentd.mcp.contents import Block, Resource, ResourceContents, Text, ToolUse, ToolUseResult
 from agentd.mcp.handlers import SamplingAnswer, SamplingMessage, SamplingRequest
 from agentd.patch.options import CARRIER, CallOptions
@@ -27,7 +31,8 @@ class ClientSampling:
     """Lets servers ask the patched client for answers of `model`: `MCPHandlers(on_sampling=ClientSampling("…"))`.
 
     Every answer is a model call that you pay: at most `max_calls` are made for all servers together while one call on
-    the client runs, and no answer is longer than `max_tokens`. The model has no tools but those that the server brings.
+    the client runs, and no answer is longer than `max_tokens`. Calls that run at the same time share `max_calls`. The
+    model has no tools but those that the server brings.
     """
 
     model: str
@@ -45,34 +50,88 @@ class ClientSampling:
         raise OptionError("ClientSampling is for servers of a patched client; elsewhere give a function")
 
 
+class Calling:
+    """A call on the client that is running: until `end` is called, or until nobody holds this any more.
+
+    `used` sums what models did for servers meanwhile; `end` may be called again, and does not keep this alive.
+    """
+
+    def __init__(self, ended: Callable[[int], None], number: int, used: Sum) -> None:
+        self.used = used
+        self.end = weakref.finalize(self, ended, number)
+        self.end.atexit = False
+
+
 class Sampler:
-    """The `on_sampling` of one patched client; `new_turn` gives servers their calls anew."""
+    """The `on_sampling` of a patched client and of those derived from it; a living one of them asks the model."""
 
-    def __init__(self, client: Any, options: ClientSampling) -> None:
-        # The client keeps its servers alive, not they the client.
-        self._client = weakref.ref(client)
+    def __init__(self, options: ClientSampling) -> None:
         self._options = options
+        # The clients keep their servers alive, not they the clients.
+        self._clients: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._calls = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._numbers = itertools.count()
+        self._running: dict[int, tuple[asyncio.AbstractEventLoop | None, Sum]] = {}
+        # A lost call ends wherever it is collected, so perhaps in the midst of `begin`.
+        self._lock = threading.RLock()
 
-    def new_turn(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """A call on the client begins, on the caller's event loop if it has one."""
-        self._calls = 0
-        self._loop = loop
+    def add(self, client: Any) -> None:
+        """Ask this client as well, as long as it lives."""
+        self._clients[id(client)] = client
+
+    def discard(self, client: Any) -> None:
+        """Ask this client no more."""
+        self._clients.pop(id(client), None)
+
+    def begin(self, loop: asyncio.AbstractEventLoop | None) -> Calling:
+        """A call begins, on the caller's event loop if it has one; servers get their answers anew if no other runs."""
+        used, number = Sum(), next(self._numbers)
+        with self._lock:
+            if not self._running:
+                self._calls = 0
+            self._running[number] = loop, used
+        return Calling(self._ended, number, used)
+
+    def _ended(self, number: int) -> None:
+        with self._lock:
+            self._running.pop(number, None)
 
     async def __call__(self, request: SamplingRequest) -> SamplingAnswer | None:
         """Answer a request; past the limit it is declined."""
         client = self._client()
-        if client is None or self._calls >= self._options.max_calls:
-            _log.warning("%s asked for more than %d answers of a model", request.server, self._options.max_calls)
+        if client is None:
+            _log.warning("%s asked for an answer of a model, but there is no patched client any more", request.server)
             return None
-        self._calls += 1
-        arguments = self._arguments(client, request)
-        create = client.chat.completions.create
-        if not inspect.iscoroutinefunction(client.__class__.post):
-            return _answer(await asyncio.to_thread(create, **arguments))
-        assert self._loop is not None  # a server is connected by a call
-        return _answer(await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(create(**arguments), self._loop)))
+        is_async = inspect.iscoroutinefunction(client.__class__.post)
+        loop = self._loop()
+        if is_async and loop is None:
+            _log.warning("%s asked for an answer of a model while no call on the client ran", request.server)
+            return None
+        with self._lock:
+            if self._calls >= self._options.max_calls:
+                _log.warning("%s asked for more than %d answers of a model", request.server, self._options.max_calls)
+                return None
+            self._calls += 1
+        create, arguments = client.chat.completions.create, self._arguments(client, request)
+        if is_async and loop is not None:
+            completion = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(create(**arguments), loop))
+        else:
+            completion = await asyncio.to_thread(create, **arguments)
+        self._count(completion.agentd.usage)
+        return _answer(completion)
+
+    def _client(self) -> Any:
+        living = (client for ref in self._clients.valuerefs() if (client := ref()) is not None)
+        return next(living, None)
+
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop of the latest call that still runs."""
+        loops = [loop for loop, _ in list(self._running.values()) if loop is not None and loop.is_running()]
+        return loops[-1] if loops else None
+
+    def _count(self, usage: Usage) -> None:
+        for _, used in list(self._running.values()):
+            used.add(usage)
 
     def _arguments(self, client: Any, request: SamplingRequest) -> dict[str, Any]:
         limit = "max_tokens" if has_own_address(client) else "max_completion_tokens"

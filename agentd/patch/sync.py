@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Coroutine
@@ -11,18 +12,33 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _lock = threading.Lock()
-_running: dict[int, asyncio.AbstractEventLoop] = {}
+_running: dict[int, tuple[asyncio.AbstractEventLoop, threading.Thread]] = {}
+_log = logging.getLogger("agentd.patch")
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """Return the process's background event loop, started in a daemon thread at first need, and anew after a fork."""
+    """Return the process's background event loop.
+
+    It is started in a daemon thread at first need, and anew after a fork or when its thread has ended.
+    """
     with _lock:
-        loop = _running.get(os.getpid())
-        if loop is None:
-            loop = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="agentd", daemon=True).start()
-            _running[os.getpid()] = loop
+        known = _running.get(os.getpid())
+        if known is not None and known[1].is_alive():
+            return known[0]
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_keep_running, args=(loop,), name="agentd", daemon=True)
+        thread.start()
+        _running[os.getpid()] = loop, thread
         return loop
+
+
+def _keep_running(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is closed: whoever stops it, or lets a `SystemExit` out, must not end all clients."""
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+        except BaseException:  # noqa: BLE001  asyncio lets `SystemExit` and `KeyboardInterrupt` of a task out
+            _log.exception("something on the background loop tried to end it")
 
 
 def wait_for(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:

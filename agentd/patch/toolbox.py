@@ -181,8 +181,7 @@ class Toolbox:
         return tools
 
     async def _toolset(self, tools: Sequence[Tool]) -> Toolset:
-        # The server's own time-out comes first: it tells more.
-        gate = Gate(background_loop(), None if self._timeout is None else self._timeout + 1)
+        gate = Gate(background_loop(), self._timeout)
         self._catalogue = self._catalogue.updated([tool.spec for tool in tools])
         gate.update(_by_key(self._keys(), tools))
         if self.convention == "tools":

@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from agentd.core.events import Event, Record, Usage
 from agentd.loop.engine import Engine, Item, Log
 from agentd.loop.transcript import dumps
+from agentd.loop.usage import Sum
 from agentd.loop.wire import Frame
+from agentd.patch.sampling import Calling
 from agentd.patch.sync import drive
 
 
@@ -20,12 +22,14 @@ class Run:
     `records` are the committed events in their order, `events` the events alone, `status` is `None` until the turn has
     ended and then `completed`, `failed`, `cancelled` or `max_turns`. `usage` is the sum over all model calls so
     far, with its price in US dollars, `usage.cost_usd`, which is `None` when the price of one of them is not known.
+    `sampling_usage` is what the client's model calls for MCP servers used while this call ran; `usage` is without it.
     """
 
-    def __init__(self, engine: Engine, log: Log) -> None:
+    def __init__(self, engine: Engine, log: Log, sampled: Sum | None = None) -> None:
         self._engine = engine
         self._log = log
-        engine.account = self
+        self._sampled = sampled or Sum()
+        engine.account = weakref.ref(self)
 
     @property
     def session(self) -> str:
@@ -52,6 +56,10 @@ class Run:
         return self._engine.sum.total
 
     @property
+    def sampling_usage(self) -> Usage:
+        return self._sampled.total
+
+    @property
     def model_calls(self) -> int:
         return self._engine.model_calls
 
@@ -66,8 +74,9 @@ def _close(items: AsyncGenerator[Item]) -> None:
 class SyncTurn:
     """Drives a turn whose parts block. Closing it, or losing it, cancels what runs."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, calling: Calling | None = None) -> None:
         self._engine = engine
+        self._calling = calling  # the call runs for as long as somebody holds its turn
         self._items = engine.run()
         self._first: list[Item] = []
         self._closed = False
@@ -114,7 +123,8 @@ class SyncTurn:
 class AsyncTurn:
     """A turn on the caller's event loop."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, calling: Calling | None = None) -> None:
+        self._calling = calling  # the call runs for as long as somebody holds its turn
         self._items = engine.run()
         self._first: list[Item] = []
 

@@ -48,7 +48,7 @@ class LocalTool:
             return ToolResult(True, to_json(await settled(self.function(*bound.positional, **bound.named))))
         except CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001  # the rim of a user's function
+        except BaseException as error:  # the rim of a user's function
             if _is_ctrl_c(error):
                 raise
             return failure(error, self.name)
@@ -77,7 +77,7 @@ class BlockingLocalTool(LocalTool):
             if inspect.isawaitable(value):
                 value = _run(value)
             return ToolResult(True, to_json(value))
-        except BaseException as error:  # noqa: BLE001  # the rim of a user's function, SystemExit included
+        except BaseException as error:  # the rim of a user's function, SystemExit included
             if _is_ctrl_c(error):
                 raise
             return failure(error, self.name)

@@ -156,8 +156,10 @@ async def test_two_pools_share_one_object(make_pool: Callable[..., ServerPool]) 
     tools = await two.connect([server])
     assert await value(tools, "pid") == process
     await one.close()
+    assert await value(tools, "pid") == process == await value(await two.connect([server]), "pid")
+    await two.close()
     assert "closed" in await failure(tools, "pid")
-    assert await value(await two.connect([server]), "pid") != process
+    assert await value(await make_pool().connect([server]), "pid") != process
 
 
 async def test_any_object_with_the_four_verbs(pool: ServerPool) -> None:

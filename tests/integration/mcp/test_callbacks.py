@@ -63,8 +63,18 @@ async def test_an_answer_that_does_not_fit_is_declined(
     assert told == {"action": "decline"} and reason in caplog.text
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyError])
-@pytest.mark.parametrize("kind", ["coroutine", "function"])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (asyncio.CancelledError, "coroutine"),
+        (asyncio.CancelledError, "function"),
+        (KeyError, "coroutine"),
+        (KeyError, "function"),
+        (StopIteration, "function"),
+        (SystemExit, "function"),
+        (KeyboardInterrupt, "function"),
+    ],
+)
 async def test_declined_and_cancelled(error: type[BaseException], kind: str) -> None:
     async def failing(_: ElicitationRequest) -> None:
         raise error

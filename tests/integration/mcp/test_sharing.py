@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -233,3 +234,30 @@ async def test_images_and_sounds_are_media_too(make_pool: MakePool, tmp_path: Pa
     async with MCPClient(faulty()) as client:
         (image,) = (await client.call_tool("image")).media
         assert isinstance(image, Media) and image.kind == "image" and image.data and not image.file
+
+
+@pytest.mark.parametrize("kind", ["client", "object"])
+async def test_the_last_of_those_who_share_a_server_ends_it(make_pool: MakePool, kind: str) -> None:
+    command = {"command": sys.executable, "args": [PUSHY]}
+    shared = MCPClient(pushy()) if kind == "client" else agents_mcp.MCPServerStdio(command)
+    first, second = make_pool(), make_pool()
+    pid = int(str(await value(await first.connect([shared]), "pid")))
+    tools = await second.connect([shared])
+    waiting = asyncio.ensure_future(by_name(tools)["wait"].call({}))
+    assert int(str(await value(tools, "pid"))) == pid
+    await first.close()
+    assert int(str(await value(tools, "pid"))) == pid and not waiting.done()
+    await second.close()
+    told = await waiting
+    assert not told.ok and "was closed while wait was running" in str(told.value)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_client_that_shares_what_a_pool_borrows_ends_it_itself(make_pool: MakePool) -> None:
+    async with MCPClient(pushy()) as client:
+        pools = [make_pool(), make_pool()]
+        pids = [await value(await pool.connect([client]), "pid") for pool in pools]
+        for pool in pools:
+            await pool.close()
+        assert pids == [(await client.call_tool("pid")).value] * 2

@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from agentd.bridge.gate import BlockDoor, Gate, UnknownTool
+from agentd.bridge.gate import MAX_RESULT_SHOWN, BlockDoor, Gate, UnknownTool
 from agentd.core.events import Event, ToolFinished, ToolStarted
 from agentd.core.protocols import Door
 from agentd.core.tools import JSON, ToolResult, ToolSpec
@@ -250,3 +252,125 @@ async def test_acall_is_cancelled_by_the_close(events: list[Event]) -> None:
     with pytest.raises(UnknownTool):
         await door.acall("missing", {})
     assert [type(event) for event in events] == [ToolStarted, ToolFinished]
+
+
+def test_acall_is_cancelled_by_a_close_in_another_thread(gate: Gate, events: list[Event]) -> None:
+    slow = Remote(600)
+    gate.update({"slow": slow})
+    door = gate.door("b", events.append)
+    call = asyncio.run_coroutine_threadsafe(door.acall("slow", {}), gate.loop)
+    assert slow.started.wait(10)
+    time.sleep(0.1)  # nothing else wakes the loop then
+    door.close()
+    assert "cancelled" in str(call.result(20).value) and slow.cancelled.is_set()
+
+
+async def test_acall_from_another_loop_runs_the_tool_on_the_gates(gate: Gate, events: list[Event]) -> None:
+    ran_on: list[asyncio.AbstractEventLoop] = []
+
+    class Where(Remote):
+        async def call(self, arguments: dict[str, JSON]) -> ToolResult:
+            ran_on.append(asyncio.get_running_loop())
+            return await super().call(arguments)
+
+    gate.update({"r": Where()})
+    assert await gate.door("b", events.append).acall("r", {"a": 1}) == ToolResult(True, {"a": 1})
+    assert ran_on == [gate.loop]
+
+
+async def test_acall_does_not_wait_for_a_coroutine_that_goes_on_when_cancelled(events: list[Event]) -> None:
+    release = asyncio.Event()
+
+    class Stubborn(Remote):
+        async def call(self, arguments: dict[str, JSON]) -> ToolResult:
+            try:
+                return await super().call(arguments)
+            except asyncio.CancelledError:
+                await release.wait()
+                raise
+
+    gate = Gate(asyncio.get_running_loop(), timeout=0.05)
+    stubborn = Stubborn(600)
+    gate.update({"r": stubborn})
+    result = await asyncio.wait_for(gate.door("b", events.append).acall("r", {}), 20)
+    assert not result.ok and "did not answer within 0.05 s" in str(result.value) and not release.is_set()
+    await asyncio.sleep(0)
+    assert stubborn.cancelled.is_set()
+    release.set()
+    await asyncio.sleep(0)
+
+
+async def test_acall_cancelled_with_its_task_tells_so_and_cancels_the_work(events: list[Event]) -> None:
+    gate = Gate(asyncio.get_running_loop())
+    slow = Remote(600)
+    gate.update({"slow": slow})
+    task = asyncio.create_task(gate.door("b", events.append).acall("slow", {}))
+    assert await asyncio.to_thread(slow.started.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0)
+    assert slow.cancelled.is_set() and [type(event) for event in events] == [ToolStarted, ToolFinished]
+
+
+class Timed(Remote):
+    """A tool that keeps time itself."""
+
+    keeps_time = True
+
+
+async def test_a_tool_that_keeps_time_itself_is_not_limited(events: list[Event]) -> None:
+    gate = Gate(asyncio.get_running_loop(), 0.05)
+    gate.update({"timed": Timed(0.3), "remote": Remote(600)})
+    door = gate.door("", events.append)
+    assert (await door.acall("timed", {})).ok
+    assert (await door.acall("remote", {})).value == "remote did not answer within 0.05 s"
+
+
+class Interrupted(Remote):
+    async def call(self, arguments: dict[str, JSON]) -> ToolResult:
+        raise SystemExit("x")
+
+
+def exits(arguments: dict[str, JSON]) -> ToolResult:
+    raise SystemExit("x")
+
+
+def stops(arguments: dict[str, JSON]) -> ToolResult:
+    raise StopIteration("x")
+
+
+async def test_whatever_a_tool_raises_is_its_answer(gate: Gate, events: list[Event]) -> None:
+    gate.update({"remote": Interrupted(), "here": Local("here", exits), "stops": Local("stops", stops)})
+    door = gate.door("b", events.append)
+    for key, kind in (("remote", "SystemExit"), ("here", "SystemExit"), ("stops", "StopIteration")):
+        told = f"{key} failed: {kind}: x"
+        assert ask(door, key, {}) == {"ok": False, "error": told}
+        async with asyncio.timeout(10):
+            assert await door.acall(key, {}) == ToolResult(False, told)
+    assert len([event for event in events if isinstance(event, ToolFinished)]) == 6
+
+
+class Counted:
+    """Counts how often it is written."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def __str__(self) -> str:
+        self.written += 1
+        return "x"
+
+
+async def test_of_a_large_result_only_the_beginning_is_written(events: list[Event]) -> None:
+    counted = Counted()
+    large: Any = [counted] * 100_000
+    results: list[Any] = [large, {"a": large}, {"a": {"b": [1, "é" * 5000]}}, "\n" * 5000, 5, None, [[]] * 9, {}]
+    gate = Gate(asyncio.get_running_loop())
+    for result in results:
+        gate.update({"tool": echoing(result)})
+        assert (await gate.door("", events.append).acall("tool", {})).value is result
+    assert 0 < counted.written <= 2 * MAX_RESULT_SHOWN
+    shown = [event.result for event in events if isinstance(event, ToolFinished)]
+    whole = [json.dumps(each, ensure_ascii=False, separators=(",", ":"), default=str) for each in results]
+    assert shown == [each[:MAX_RESULT_SHOWN] for each in whole]

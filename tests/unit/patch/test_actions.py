@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from typing import Any
 
+import pytest
+
 from agentd.core.actions import Action, Kind
 from agentd.core.errors import ExecutorLost
 from agentd.core.events import CodeFinished, CodeOutput, CodeStarted
@@ -26,7 +28,7 @@ def drained(actions: ActionQueue) -> tuple[list[Happening], BaseException | None
     try:
         while events := drive(actions.wait()):
             found += events
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is what the tests look at
+    except BaseException as error:  # noqa: BLE001 - it is what the tests look at
         return found, error
     return found, None
 
@@ -69,6 +71,20 @@ def test_what_came_before_an_error_is_given_first() -> None:
     events, error = drained(actions)
     assert [type(event) for event in events] == [CodeStarted, CodeFinished, CodeStarted]
     assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_no_error_is_lost(error: BaseException) -> None:
+    async def fails(action: Action, emit: Emit) -> None:
+        raise error
+
+    actions = queue_of(fails)
+    actions.submit(ONE)
+    found: list[BaseException | None] = []
+    reader = threading.Thread(target=lambda: found.append(drained(actions)[1]), daemon=True)
+    reader.start()
+    reader.join(5)
+    assert found == [error]
 
 
 def test_a_cancelled_block_is_told_as_ended() -> None:

@@ -130,11 +130,33 @@ def test_an_interrupt_passes() -> None:
         blocking(raising(KeyboardInterrupt())).call_blocking({})
 
 
-async def test_exit_in_an_async_tool_is_an_answer() -> None:
-    async def leave() -> None:
-        raise SystemExit("bye")
+class Boom(BaseException):
+    pass
 
-    assert await as_tool(leave).call({}) == ToolResult(False, "SystemExit: bye")
+
+@pytest.mark.parametrize("error", [SystemExit("bye"), Boom("bye")])
+async def test_exit_in_an_async_tool_is_an_answer(error: BaseException) -> None:
+    async def leave() -> None:
+        raise error
+
+    assert await as_tool(leave).call({}) == ToolResult(False, f"{type(error).__name__}: bye")
+
+
+def test_an_interrupt_that_is_not_of_the_user_is_an_answer() -> None:
+    """Python raises Ctrl-C in the main thread only."""
+    answers: list[ToolResult] = []
+
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def call() -> None:
+        answers.append(blocking(raising(KeyboardInterrupt())).call_blocking({}))
+        answers.append(asyncio.run(as_tool(interrupted).call({})))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert answers == [ToolResult(False, "KeyboardInterrupt")] * 2
 
 
 def test_a_wrong_call_does_not_run_it() -> None:
