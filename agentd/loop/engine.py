@@ -87,7 +87,7 @@ class Engine:
     """Runs one turn. `run` gives out events and, for the caller's own stream, frames of the wire dialect.
 
     The first item comes when the model's first answer has begun. Leaving the iteration early cancels what runs. An
-    error that ends the turn has `account` as its `agentd`.
+    error that ends the turn has what `account` gives as its `agentd`.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Engine:
         self.sum = Sum()
         self.status: Status | None = None
         self.model_calls = 0
-        self.account: object = None
+        self.account: Callable[[], object] = lambda: None
         self._stop_reason = ""
         self._stopped = False
         self._ended = False
@@ -129,11 +129,11 @@ class Engine:
             self._ended = True
             yield await self._log.commit(self.sum.ended(status, self._stop_reason))
         except (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt) as end:
-            end.__dict__["agentd"] = self.account
+            end.__dict__["agentd"] = self.account()
             await self._abandon(self.status or "cancelled")
             raise
         except BaseException as error:
-            error.__dict__["agentd"] = self.account
+            error.__dict__["agentd"] = self.account()
             await self._log.commit(ErrorRaised(type(error).__name__, str(error)))
             await self._abandon("failed")
             raise

@@ -23,7 +23,7 @@ class FencedMessage:
     def __init__(self, new_id: Callable[[], str], max_blocks: int = MAX_BLOCKS) -> None:
         self._new_id = new_id
         self._max_blocks = max_blocks
-        self._scanner = Scanner()
+        self._scanner: Scanner | None = None
         self._part: list[str] = []
         self._parts: list[str] = []
         self._spans: list[tuple[int, int, int]] = []
@@ -33,16 +33,18 @@ class FencedMessage:
     def feed(self, text: str) -> list[Outcome]:
         """Read the next piece of the message."""
         self._part.append(text)
+        if self._scanner is None:
+            self._scanner = Scanner()
         return self._take(self._scanner.feed(text))
 
     def end_part(self) -> list[Outcome]:
         """The part of the message that was being read is complete."""
-        if not self._part:
+        if self._scanner is None:
             return []
         outcomes = self._take(self._scanner.close())
         self._parts.append("".join(self._part))
         self._part = []
-        self._scanner = Scanner()
+        self._scanner = None
         return outcomes
 
     def call(self, called: Called) -> list[Outcome]:
