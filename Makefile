@@ -8,7 +8,7 @@ export PYTHON
 
 # Under openai 3 run the tests that can meet the client: all but those of parts that may not import it.
 WITHOUT_OPENAI := unit/core unit/fences unit/executors unit/bridge unit/skills unit/store unit/structure \
-	unit/tools conformance integration/bridge
+	unit/mcp unit/tools conformance integration/bridge integration/mcp/test_[!a]*
 PYTEST := -m pytest -n 2 --dist loadgroup
 
 # The stamps lie inside of what they stand for, so that deleting that is enough to have it made again.
@@ -30,7 +30,7 @@ demo: $(OPENAI2) $(NODE) ## run the main job on the scripted model, or on the re
 # Of what ARGS asks for, none may be left for openai 3: pytest ends with 5 then.
 test: setup ## run the tests, under both majors of the openai client; ARGS="tests/unit/core -k id" narrows them
 	scripts/bounded .venv/bin/python $(PYTEST) $(ARGS)
-	scripts/bounded .venv-openai3/bin/python $(PYTEST) $(WITHOUT_OPENAI:%=--ignore=tests/%) $(ARGS) \
+	scripts/bounded .venv-openai3/bin/python $(PYTEST) $(WITHOUT_OPENAI:%='--ignore-glob=tests/%') $(ARGS) \
 		|| { test $$? -eq 5 && test -n "$(ARGS)"; }
 
 check: lint test ## lint, types, import contracts, tests
