@@ -158,7 +158,13 @@ def test_as_a_program(tmp_path: Path) -> None:
     path.write_text(json.dumps(["hello", {"text": "", "tool_calls": [{"name": "f", "arguments": {"a": 1}}]}]))
     assert read_script(path) == ["hello", Reply(tool_calls=[ToolCall("f", {"a": 1})])]
     command = [sys.executable, "-m", "agentd.llm.scripted", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # A shell starts what runs in its background deaf to interrupts, and so would this program be.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         assert process.stdout
         url = process.stdout.readline().strip()
         with OpenAI(base_url=url, api_key="k", max_retries=0) as client:
