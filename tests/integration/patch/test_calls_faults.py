@@ -206,8 +206,7 @@ def test_every_call_gives_servers_their_answers_anew_however_the_last_one_ended(
                 held.append(list(stream))
             held.append(stream if left != "lost" else None)
             del stream
-            if left == "lost":
-                wait_until_none_runs(client)
+            wait_until_none_runs(client)
         for _ in range(2):
             server.requests.clear()
             held.append(call("x"))
