@@ -12,10 +12,10 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from agentd.core.actions import Action, Answer, Call, Refusal
+from agentd.core.background import runs_in
 from agentd.core.errors import ExecutorLost
 from agentd.core.events import CodeFinished, CodeStarted
 from agentd.core.protocols import Happening
-from agentd.patch.sync import runs_in
 
 Emit = Callable[[Happening], None]
 Perform = Callable[[Action | Call, Emit], Awaitable[None]]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from agentd.bridge.gate import Gate
 from agentd.bridge.open import OpenBridge
+from agentd.core.background import background_loop
 from agentd.core.errors import NotPatched
 from agentd.core.events import Event
 from agentd.patch.install import MARK, Patch, attributes
 from agentd.patch.options import CallOptions
-from agentd.patch.sync import background_loop
 
 
 def open_bridge(

@@ -16,6 +16,7 @@ from typing import Any
 
 from agentd.bridge.open import OpenBridge
 from agentd.core.actions import Action, ActionResult, Call, Kind
+from agentd.core.background import background_loop, on_background, runs_in, wait_for
 from agentd.core.errors import ExecutorLost, OptionError
 from agentd.core.events import CodeFinished, CodeOutput, Event, FileChanged, TurnEnded
 from agentd.core.ids import new_id
@@ -32,7 +33,6 @@ from agentd.patch.actions import ActionQueue, BlockingMailbox, Emit, LoopMailbox
 from agentd.patch.calling import call_tool
 from agentd.patch.options import CallOptions
 from agentd.patch.sampling import Calling, Sampler
-from agentd.patch.sync import background_loop, on_background, runs_in, wait_for
 from agentd.patch.toolbox import Toolbox, Toolset
 from agentd.patch.turns import Run
 from agentd.store.memory import MemoryStore

@@ -13,6 +13,7 @@ from typing import Literal, cast
 from agentd.bridge.gate import BlockDoor, Gate
 from agentd.bridge.server import BridgeServer
 from agentd.core.actions import Bindings
+from agentd.core.background import background_loop
 from agentd.core.events import Event
 from agentd.core.ids import new_id
 from agentd.core.protocols import Tool
@@ -20,7 +21,6 @@ from agentd.core.tools import JSON, ToolSpec
 from agentd.mcp.handlers import MCPHandlers
 from agentd.mcp.pool import ServerPool
 from agentd.patch.options import CallOptions
-from agentd.patch.sync import background_loop
 from agentd.patch.toolkits import OfferedTools, Toolkits
 from agentd.skills import folders
 from agentd.skills.catalogue import Catalogue

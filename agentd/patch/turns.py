@@ -7,13 +7,13 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
+from agentd.core.background import drive
 from agentd.core.events import Event, Record, Usage
 from agentd.loop.engine import Engine, Item, Log
 from agentd.loop.transcript import dumps
 from agentd.loop.usage import Sum
 from agentd.loop.wire import Frame
 from agentd.patch.sampling import Calling
-from agentd.patch.sync import drive
 
 
 class Run:

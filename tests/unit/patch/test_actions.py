@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from agentd.core.actions import Action, Kind
+from agentd.core.background import background_loop, drive, wait_for
 from agentd.core.errors import ExecutorLost
 from agentd.core.events import CodeFinished, CodeOutput, CodeStarted
 from agentd.core.protocols import Happening
 from agentd.patch.actions import ActionQueue, BlockingMailbox, Emit, LoopMailbox
-from agentd.patch.sync import background_loop, drive, wait_for
 
 ONE, TWO = Action("ci_1", Kind.BASH, "a"), Action("ci_2", Kind.BASH, "b")
 

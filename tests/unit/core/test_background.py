@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from agentd.patch import sync
-from agentd.patch.sync import background_loop, wait_for
+from agentd.core import background
+from agentd.core.background import background_loop, wait_for
 
 
 @pytest.fixture
 def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.AbstractEventLoop]:
     """A background loop that no other test lives on."""
-    monkeypatch.setattr(sync, "_running", {})
+    monkeypatch.setattr(background, "_running", {})
     made = background_loop()
     yield made
-    for each, thread in sync._running.values():
+    for each, thread in background._running.values():
         end(each, thread)
 
 
@@ -59,5 +59,5 @@ def test_nobody_stops_the_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_a_loop_whose_thread_has_ended_is_replaced(loop: asyncio.AbstractEventLoop) -> None:
-    end(*next(iter(sync._running.values())))
+    end(*next(iter(background._running.values())))
     assert wait_for(nothing(), 5) == "done" and background_loop() is not loop

@@ -7,13 +7,13 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 _lock = threading.Lock()
 _running: dict[int, tuple[asyncio.AbstractEventLoop, threading.Thread]] = {}
-_log = logging.getLogger("agentd.patch")
+_log = logging.getLogger("agentd")
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
@@ -41,7 +41,7 @@ def _keep_running(loop: asyncio.AbstractEventLoop) -> None:
             _log.exception("something on the background loop tried to end it")
 
 
-def wait_for(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+def wait_for(coroutine: Coroutine[object, object, T], timeout: float | None = None) -> T:
     """Run a coroutine on the background loop and block until it has ended."""
     future = asyncio.run_coroutine_threadsafe(coroutine, background_loop())
     try:
@@ -59,7 +59,7 @@ def runs_in(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-async def on_background(coroutine: Coroutine[Any, Any, T]) -> T:
+async def on_background(coroutine: Coroutine[object, object, T]) -> T:
     """Run a coroutine on the background loop and await its end on the caller's loop."""
     loop = background_loop()
     if asyncio.get_running_loop() is loop:
