@@ -8,7 +8,7 @@ export PYTHON
 
 # Under openai 3 run the tests that can meet the client: all but those of parts that may not import it.
 WITHOUT_OPENAI := unit/core unit/fences unit/executors unit/bridge unit/skills unit/store unit/structure \
-	unit/mcp unit/tools conformance integration/bridge integration/mcp/test_[!a]*
+	unit/mcp unit/tools contract conformance integration/bridge integration/executors integration/mcp/test_[!a]*
 PYTEST := -m pytest -n 2 --dist loadgroup
 
 # The stamps lie inside of what they stand for, so that deleting that is enough to have it made again.

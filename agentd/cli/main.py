@@ -12,6 +12,7 @@ from agentd.core.errors import AgentdError
 
 # name: (module with the click command `command`, its short help)
 COMMANDS = {
+    "doctor": ("agentd.cli.doctor", "Say which executors run here, and what the others lack."),
     "demo": ("agentd.cli.demo", "Show a turn at work: text, code, tools, files."),
 }
 

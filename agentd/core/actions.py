@@ -22,6 +22,7 @@ class Action:
 
     `timeout` is in seconds, `None` for the executor's default. `keep_state` runs a Python block in the session's one
     lasting namespace instead of a fresh interpreter. `env` is added to the built environment of this block only.
+    `cwd` is the folder to run in, by default the session's working directory.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Action:
     timeout: float | None = None
     keep_state: bool = False
     env: dict[str, str] = field(default_factory=dict[str, str])
+    cwd: str = ""
 
 
 @dataclass(frozen=True, slots=True)

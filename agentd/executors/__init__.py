@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentd.core.errors import ExecutorUnavailable
-
 if TYPE_CHECKING:
-    from agentd.core.protocols import Executor
     from agentd.executors.limits import Limits
     from agentd.executors.local import LocalExecutor, SubprocessExecutor
+    from agentd.executors.registry import EXECUTORS, backend, create, names, plugins
 
-__all__ = ["EXECUTORS", "Limits", "LocalExecutor", "SubprocessExecutor", "create"]
+__all__ = ["EXECUTORS", "Limits", "LocalExecutor", "SubprocessExecutor", "backend", "create", "names", "plugins"]
 
-EXECUTORS = {"local": "agentd.executors.local.LocalExecutor"}
 _HOMES = {
+    "EXECUTORS": "agentd.executors.registry",
     "Limits": "agentd.executors.limits",
     "LocalExecutor": "agentd.executors.local",
     "SubprocessExecutor": "agentd.executors.local",
+    "backend": "agentd.executors.registry",
+    "create": "agentd.executors.registry",
+    "names": "agentd.executors.registry",
+    "plugins": "agentd.executors.registry",
 }
-
-
-def create(name: str, workspace_dir: str | Path, **options: object) -> Executor:
-    """Return the executor `name` on a workspace; raises `ExecutorUnavailable` when there is none of that name."""
-    path = EXECUTORS.get(name)
-    if path is None:
-        raise ExecutorUnavailable(f"there is no executor {name!r}; known: {', '.join(sorted(EXECUTORS))}")
-    module, _, attribute = path.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)(workspace_dir, **options)
 
 
 def __getattr__(name: str) -> object:

@@ -111,6 +111,10 @@ class Group:
         counts = (folder / "pids.current" for folder in self._folders)
         return next((str(file) for file in counts if file.exists()), "")
 
+    def entrances(self) -> list[int]:
+        """Return open files: a process that writes `0` to each is in the group, with what it starts from then on."""
+        return [os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self._folders]
+
     def add(self, pid: int) -> None:
         """Move a process into the group; what it starts from then on is in it too."""
         for folder in self._folders:

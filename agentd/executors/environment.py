@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+_SHARED = ("TZ", "LANG", "LC_ALL", "LC_CTYPE")
 _TAKEN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE")
 
 
@@ -28,6 +29,24 @@ def built(extra: Mapping[str, str]) -> dict[str, str]:
     if sys.prefix != sys.base_prefix:
         env["VIRTUAL_ENV"] = sys.prefix
     return env | dict(extra)
+
+
+def outline(home: str, user: str) -> dict[str, str]:
+    """Return the environment of a sandbox: nothing in it is the host's but language, time zone and interpreter."""
+    env = {name: os.environ[name] for name in _SHARED if os.environ.get(name)}
+    if "LANG" not in env and "LC_ALL" not in env:
+        env["LANG"] = env["LC_ALL"] = "C.UTF-8"
+    own = os.path.dirname(os.path.abspath(sys.executable))
+    env["PATH"] = os.pathsep.join(dict.fromkeys([own, "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]))
+    if sys.prefix != sys.base_prefix:
+        env["VIRTUAL_ENV"] = sys.prefix
+    return env | {"HOME": home, "USER": user, "LOGNAME": user, "SHELL": "/bin/bash", "TERM": "dumb"}
+
+
+def data_dir() -> Path:
+    """Return where agentd keeps what is to last, by the rules of the XDG: a folder that may be yet to be made."""
+    given = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".local" / "share") / "agentd"
 
 
 def _account() -> dict[str, str]:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import array
 import asyncio
 import codecs
-import contextlib
 import logging
 import os
 import socket
-import subprocess
-import sys
-import tempfile
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 from agentd.core.errors import ExecutorUnavailable
-from agentd.executors.cgroups import Group
-from agentd.executors.limits import Enforcement
-from agentd.executors.runner.processes import everyone, kill_below
-from agentd.executors.runner.wire import BINDINGS_KEPT, FrameError, FrameReader, Header, pack
-from agentd.executors.toolpipe import ToolPipe
+from agentd.executors.egress.arrivals import ArrivalRefused, arrival
+from agentd.executors.launch import PATIENCE, Launch
+from agentd.executors.runner.wire import BINDINGS_KEPT, FrameError, FrameReader, Header, pack, received_fds
 
-RUNNER = Path(__file__).with_name("runner")
-RUNNER_PROCESSES = 3  # the guard, the runner, a process in reserve
-PATIENCE = 2.0
+_MOST_ARRIVED = 64
+_CONTROL = socket.CMSG_SPACE(16 * array.array("i").itemsize)
 _log = logging.getLogger("agentd.executors")
+
+
+class Way(Protocol):
+    """A block's way to its tools."""
+
+    def end(self) -> None:
+        """Answer nothing more."""
+        ...
 
 
 @dataclass(slots=True)
@@ -52,18 +52,9 @@ class Pending:
     future: asyncio.Future[Outcome]
     ended: asyncio.Future[None]
     on_output: Callable[[str], None]
-    pipe: ToolPipe | None
+    way: Way | None
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     guard: asyncio.TimerHandle | None = None
-
-
-def _with_room_for_runner(limits: Mapping[str, int]) -> dict[str, int]:
-    return {name: value + RUNNER_PROCESSES if name == "processes" else value for name, value in limits.items()}
-
-
-def _remove(group: Group, owner: int) -> None:
-    if os.getpid() == owner:  # and not a child that was forked from it
-        group.remove()
 
 
 async def in_thread(work: Callable[[], object]) -> None:
@@ -79,14 +70,26 @@ class Link:
 
     def __init__(
         self,
-        workspace: Path,
-        env: Mapping[str, str],
-        enforcement: Enforcement,
+        launch: Launch,
         hello: Mapping[str, object],
         on_state: Callable[[str, str, dict[str, str]], None],
+        *,
+        on_arrival: Callable[[int, socket.socket], None] | None = None,
     ) -> None:
+        """Begin to talk to a runner that has been started.
+
+        `on_state` is told where a shell's state has changed, `on_arrival` that somebody has connected to a port that
+        the runner listens on: the port and the connection, which is then the receiver's to close.
+        """
         self.loop = asyncio.get_running_loop()
         self.lost = ""
+        self.ready: asyncio.Future[None] = self.loop.create_future()
+        self.walls: dict[str, int] = {}
+        self.passes_fds = launch.passes_fds
+        self.doorway = launch.doorway
+        self._launch = launch
+        self._on_arrival = on_arrival
+        self._arrived: list[int] = []
         self._bound: deque[str] = deque(maxlen=BINDINGS_KEPT)
         self._on_state = on_state
         self._pending: dict[int, Pending] = {}
@@ -94,57 +97,35 @@ class Link:
         self._reader = FrameReader()
         self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._count = 0
-        self._group = Group(_with_room_for_runner(enforcement.group))
-        self._sock, theirs = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the runner
-        with theirs:
-            try:
-                self._process = self._start(workspace, env, theirs)
-            except OSError as error:
-                self._group.remove()
-                self._sock.close()
-                self._stderr.close()
-                raise ExecutorUnavailable(f"the runner cannot be started: {error}") from error
-        # Whoever forgets to close leaves no group behind: the processes go by themselves when the socket does.
-        removal = weakref.finalize(self, _remove, self._group, os.getpid())
-        removal.atexit = False  # at the end of the program the executor is closed in its own order, or goes as above
+        self._sock = launch.sock
         self._sock.setblocking(False)
         self._fd = self._sock.fileno()
         self.loop.add_reader(self._fd, self._on_readable)
-        self.send({"op": "hello", "env": dict(env), "census": self._group.census, **hello})
+        counts = (os.open(launch.census, os.O_RDONLY | os.O_CLOEXEC),) if launch.census else ()
+        self.send({"op": "hello", "fds": len(counts), **hello}, fds=counts)
 
-    def _start(self, workspace: Path, env: Mapping[str, str], sock: socket.socket) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(RUNNER), str(sock.fileno())],
-            pass_fds=(sock.fileno(),),
-            start_new_session=True,
-            cwd=workspace,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr,
-        )
+    async def start(self) -> None:
+        """Wait until the runner is ready; raises `ExecutorUnavailable` when it cannot be started."""
         try:
-            self._group.add(process.pid)
-        except OSError:
-            process.kill()
-            process.wait()
+            await self._launch.started()
+        except BaseException:
+            self.lose("it was not started", "cancelled")
             raise
-        return process
+        await asyncio.shield(self.ready)
 
     def run(
         self,
         shell: str,
         header: Mapping[str, object],
         code: bytes,
-        pipe: ToolPipe | None,
+        way: Way | None,
+        fds: tuple[int, ...],
         on_output: Callable[[str], None],
     ) -> Pending:
-        """Give the runner a block."""
+        """Give the runner a block, with the descriptors that it calls its tools by; `way` is ended with it."""
         self._count += 1
-        pending = Pending(self._count, shell, self.loop.create_future(), self.loop.create_future(), on_output, pipe)
+        pending = Pending(self._count, shell, self.loop.create_future(), self.loop.create_future(), on_output, way)
         self._pending[pending.id] = pending
-        fds = pipe.theirs if pipe else ()
         whole = {"op": "run", "id": pending.id, "shell": shell, "fds": len(fds), **header}
         self.send(whole, code, fds)
         return pending
@@ -200,11 +181,16 @@ class Link:
 
     def _on_readable(self) -> None:
         try:
-            piece = self._sock.recv(1 << 16)
+            piece, ancillary, flags, _ = self._sock.recvmsg(1 << 16, _CONTROL, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
-            piece = b""
+            piece, ancillary, flags = b"", [], 0
+        if ancillary:
+            self._arrived += received_fds(ancillary)
+            if len(self._arrived) > _MOST_ARRIVED or flags & socket.MSG_CTRUNC:
+                self.lose("it sent too many descriptors")
+                return
         if not piece:
             self.lose("it was killed, or it failed")
             return
@@ -217,18 +203,37 @@ class Link:
     def _on_frame(self, header: Header, payload: bytes) -> None:
         kind = header.text("op")
         if kind == "ready":
-            if header.words("troubles"):
-                self.lose("; ".join(header.words("troubles")))
+            self._on_ready(header)
         elif kind == "closed":
             done = self._closing.pop(header.text("shell"), None)
             if done is not None and not done.done():
                 done.set_result(None)
+        elif kind == "arrived":
+            if not self._arrived or self._on_arrival is None:
+                raise FrameError("a connection without a descriptor")
+            self._arrival(header.integer("port"), self._arrived.pop(0))
         else:
             pending = self._pending.get(header.integer("id"))
             if pending is not None and kind == "out":
                 self._show(pending, payload)
             elif pending is not None and kind == "done":
                 self._done(pending, header, payload)
+
+    def _arrival(self, port: int, fd: int) -> None:
+        try:
+            sock = arrival(fd)
+        except ArrivalRefused as error:
+            _log.warning("%s", error)
+            return
+        assert self._on_arrival is not None
+        self._on_arrival(port, sock)
+
+    def _on_ready(self, header: Header) -> None:
+        if header.words("troubles"):
+            self.lose("; ".join(header.words("troubles")))
+        elif not self.ready.done():
+            self.walls = header.integers("walls")
+            self.ready.set_result(None)
 
     def _show(self, pending: Pending, payload: bytes, final: bool = False) -> None:
         text = pending.decoder.decode(payload, final)
@@ -255,8 +260,8 @@ class Link:
 
     def _settle(self, pending: Pending, outcome: Outcome) -> None:
         self._pending.pop(pending.id, None)
-        if pending.pipe is not None:
-            pending.pipe.end()
+        if pending.way is not None:
+            pending.way.end()
         if pending.guard is not None:
             pending.guard.cancel()
         pending.ended.set_result(None)
@@ -268,47 +273,46 @@ class Link:
         if self.lost:
             return
         self.lost = why
-        if not self.loop.is_closed():
-            self.loop.remove_reader(self._fd)
-            self.loop.remove_writer(self._fd)
-        self._sock.close()
-        for _, fds in self._outbox:
-            for fd in fds:
-                os.close(fd)
-        self._outbox.clear()
-        if reason == "lost":
-            _log.warning("the runner is lost: %s %s", why, self._last_words())
+        self._hang_up()
+        words = self._launch.last_words()
+        if not self.ready.done():
+            self.ready.set_exception(ExecutorUnavailable(f"the runner could not be started: {words or why}"))
+            self.ready.exception()  # nobody has to ask
+        elif reason == "lost":
+            _log.warning("the runner is lost: %s %s", why, words)
         for pending in list(self._pending.values()):
             self._settle(pending, Outcome(137, "", reason))
         for done in self._closing.values():
             if not done.done():
                 done.set_result(None)
 
-    def _last_words(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read(4000).decode("utf-8", "replace")
+    def _hang_up(self) -> None:
+        """Close the way to the runner, with the descriptors that were on it."""
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self._fd)
+            self.loop.remove_writer(self._fd)
+        self._sock.close()
+        if self.doorway is not None:
+            self.doorway.close()
+        for fd in (*self._arrived, *(fd for _, fds in self._outbox for fd in fds)):
+            os.close(fd)
+        self._arrived.clear()
+        self._outbox.clear()
 
     async def aclose(self, reason: str = "cancelled") -> None:
         """Kill everything, and return when it is gone."""
         self.lose("the executor is closed", reason)
         deadline = time.monotonic() + PATIENCE
         pause = 0.001
-        while self._process.poll() is None and time.monotonic() < deadline:
+        while not self._launch.gone() and time.monotonic() < deadline:
             await asyncio.sleep(pause)
             pause = min(0.02, pause * 2)
-        await in_thread(self._bury)
+        await in_thread(self._launch.destroy)
 
     def close(self) -> None:
         """Do what `aclose` does, without an event loop."""
         self.lose("the executor is closed", "cancelled")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(PATIENCE)
-        self._bury()
-
-    def _bury(self) -> None:
-        if self._process.poll() is None:
-            kill_below(self._process.pid, everyone)
-            self._process.kill()
-            self._process.wait()
-        self._group.remove()
-        self._stderr.close()
+        deadline = time.monotonic() + PATIENCE
+        while not self._launch.gone() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self._launch.destroy()

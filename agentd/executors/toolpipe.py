@@ -1,4 +1,4 @@
-"""The host's end of a block's tool calls: two pipes, and a thread only once the block calls."""
+"""The host's end of a block's tool calls: two pipes or a socket, and a thread only once the block calls."""
 
 from __future__ import annotations
 
@@ -8,13 +8,77 @@ import json
 import os
 import queue
 import select
+import socket
 import threading
+from typing import Protocol
 
 from agentd.core.protocols import Door
 
 MAX_REQUEST = 64 << 20
 AT_ONCE = 64
 _PIECE = 1 << 16
+
+
+class Ends(Protocol):
+    """The host's two ends of the way: requests are read from one descriptor, blocking, answers written to the other."""
+
+    requests: int
+    answers: int
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write what there is room for; raises `BlockingIOError` when there is none."""
+        ...
+
+    def wake(self) -> None:
+        """Have who reads `requests` read something."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class PipeEnds:
+    """Two pipes, whose other ends a block inherits."""
+
+    def __init__(self) -> None:
+        self.requests, their_requests = os.pipe()
+        their_answers, self.answers = os.pipe()
+        self.theirs = their_requests, their_answers
+        os.set_blocking(self.answers, False)
+        self._bell = os.dup(their_requests)
+
+    def write(self, data: bytes | memoryview) -> int:
+        return os.write(self.answers, data)
+
+    def wake(self) -> None:
+        # When the pipe has no room it has something to read.
+        poll = select.poll()
+        poll.register(self._bell, select.POLLOUT)
+        if poll.poll(0):
+            with contextlib.suppress(OSError):
+                os.write(self._bell, b"\n")
+
+    def close(self) -> None:
+        for fd in (self.requests, self.answers, self._bell):
+            os.close(fd)
+
+
+class SocketEnds:
+    """One socket for both ways, that the block's side has connected."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._sock = sock
+        self.requests = self.answers = sock.fileno()
+
+    def write(self, data: bytes | memoryview) -> int:
+        return self._sock.send(data, socket.MSG_DONTWAIT)
+
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        self._sock.close()
 
 
 class ToolPipe:
@@ -24,26 +88,21 @@ class ToolPipe:
     of the block, and are answered by as many threads here.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, door: Door) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, door: Door, ends: Ends) -> None:
         self._loop = loop
         self._door = door
-        self._requests, self._their_requests = os.pipe()
-        self._their_answers, self._answers = os.pipe()
-        os.set_blocking(self._answers, False)
-        self._bell = os.dup(self._their_requests)
+        self._ends = ends
+        self._requests = ends.requests
+        self._write = ends.write
         self._ended = False
         self._threaded = False
         self._writing = threading.Lock()
+        self._counting = threading.Lock()
         self._apart: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._helpers = 0
         self._open = 1
         loop.add_reader(self._requests, self._first)
-
-    @property
-    def theirs(self) -> tuple[int, int]:
-        """The two descriptors for the block."""
-        return self._their_requests, self._their_answers
 
     def end(self) -> None:
         """Answer nothing more."""
@@ -54,12 +113,9 @@ class ToolPipe:
             self._loop.remove_reader(self._requests)
             self._release()
             return
-        # Wake the thread. When the pipe has no room it has something to read, and sees `_ended` after that.
-        poll = select.poll()
-        poll.register(self._bell, select.POLLOUT)
-        if poll.poll(0):
-            with contextlib.suppress(OSError):
-                os.write(self._bell, b"\n")
+        with self._counting:
+            if self._open:
+                self._ends.wake()  # what reads sees `_ended` after that
 
     def _first(self) -> None:
         self._loop.remove_reader(self._requests)
@@ -117,7 +173,7 @@ class ToolPipe:
             self._idle.acquire()
         elif not self._idle.acquire(blocking=False):
             self._helpers += 1
-            with self._writing:
+            with self._counting:
                 self._open += 1
             threading.Thread(target=self._answer_apart, name="agentd-tools", daemon=True).start()
 
@@ -141,7 +197,7 @@ class ToolPipe:
 
     def _send(self, data: bytes) -> None:
         try:
-            done = os.write(self._answers, data)
+            done = self._write(data)
         except BlockingIOError:
             done = 0
         except OSError:
@@ -152,21 +208,19 @@ class ToolPipe:
 
     def _send_slowly(self, left: memoryview) -> None:
         poll = select.poll()
-        poll.register(self._answers, select.POLLOUT)
+        poll.register(self._ends.answers, select.POLLOUT)
         while left and not self._ended:
             if not poll.poll(200):
                 continue
             try:
-                left = left[os.write(self._answers, left) :]
+                left = left[self._write(left) :]
             except BlockingIOError:
                 continue
             except OSError:
                 self._ended = True
 
     def _release(self) -> None:
-        with self._writing:
+        with self._counting:
             self._open -= 1
-            if self._open:
-                return
-        for fd in (self._requests, self._answers, self._bell):
-            os.close(fd)
+            if not self._open:
+                self._ends.close()

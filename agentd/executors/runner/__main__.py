@@ -1,8 +1,12 @@
-"""Starts the runner, and above it a guard that outlives it: `python -I -S <this folder> <descriptor>`."""
+"""Starts the runner, and above it a guard that outlives it: `python -I -S <this file> <socket> [<word> …]`.
+
+The socket is an inherited descriptor, or `-` for standard input and output. Each further word is the number of an open
+file of a control group that the runner is to be in, or `alone`: then there is no guard, since the runner's parent is
+the first process of a namespace that ends with it.
+"""
 
 from __future__ import annotations
 
-import _socket
 import importlib
 import os
 import sys
@@ -31,18 +35,26 @@ def _guard(runner: int, go: int) -> None:
         pass
 
 
+def _join(group: int) -> None:
+    os.write(group, b"0")
+    os.close(group)
+
+
 def main() -> None:
-    sock = int(sys.argv[1])
-    os.set_inheritable(sock, False)
+    _, way, *words = sys.argv
+    for word in words:
+        if word != "alone":
+            _join(int(word))
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(os.path.abspath(__file__))]
     _load()
-    # The host speaks first, once this process is in its control group: a child must not come before that.
-    host = _socket.socket(fileno=sock)
-    host.recv(1, _socket.MSG_PEEK)
+    channel = importlib.import_module("_agentd_runner.channel").open_channel(way)
+    if "alone" in words:
+        importlib.import_module("_agentd_runner.serve").main(channel)
+        return
     wait, go = os.pipe()
     runner = os.fork()
     if runner:
-        host.close()
+        channel.close()
         os.close(wait)
         _guard(runner, go)
         return
@@ -50,7 +62,7 @@ def main() -> None:
     serve = importlib.import_module("_agentd_runner.serve")
     os.read(wait, 1)
     os.close(wait)
-    serve.main(host)
+    serve.main(channel)
 
 
 main()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import builtins
-import importlib.abc
-import importlib.machinery
-import linecache
 import sys
 import types
 from collections.abc import Mapping, Sequence
 
 from .calls import Calls, ToolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+else:
+    # `importlib` has many other modules behind these, none of which is needed here.
+    Loader = object
+    ModuleSpec = type(sys.__spec__)
 
 NAME = "lib.tools"
 FILE = "<lib.tools>"
@@ -25,6 +31,8 @@ class Bindings:
         space = self.module.__dict__
         space["_call"] = calls.call
         space["ToolError"] = ToolError
+        import linecache
+
         linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
         try:
             exec(compile(source, FILE, "exec", dont_inherit=True), space)
@@ -56,28 +64,28 @@ class Finder:
 class _First:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         if name != NAME or Finder.current is None:
             return None
-        return importlib.machinery.ModuleSpec(NAME, _Ready(Finder.current), origin=FILE)
+        return ModuleSpec(NAME, _Ready(Finder.current), origin=FILE)
 
 
 class _Last:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         if name != "lib" or Finder.current is None:
             return None
-        return importlib.machinery.ModuleSpec("lib", None, is_package=True)
+        return ModuleSpec("lib", None, is_package=True)
 
 
-class _Ready(importlib.abc.Loader):
+class _Ready(Loader):
     """Loads what is there already."""
 
     def __init__(self, bindings: Bindings) -> None:
         self._bindings = bindings
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         if self._bindings.trouble:
             raise ImportError(f"lib.tools could not be made: {self._bindings.trouble}", name=NAME)
         return self._bindings.module

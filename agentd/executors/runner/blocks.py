@@ -27,7 +27,7 @@ EXIT_CODES = {"timeout": 124, "cancelled": 137}
 class Blocks:
     """All shells of one runner and the blocks in them."""
 
-    def __init__(self, loop: Loop, settings: Settings) -> None:
+    def __init__(self, loop: Loop, settings: Settings, census: int) -> None:
         self.loop = loop
         self._settings = settings
         self._guard = os.getppid()
@@ -41,7 +41,7 @@ class Blocks:
         self.by_pid: dict[int, Block] = {}
         self._workers = Workers(self)
         self.bindings: dict[str, tuple[Bindings, str]] = {}
-        self._watch = Watch(self._guard, settings, self.active, self._workers.tags)
+        self._watch = Watch(self._guard, settings, census, self.active, self._workers.tags)
         self._shell_count = 0
 
     def bind(self, digest: str, source: str) -> None:
@@ -138,22 +138,8 @@ class Blocks:
         shell.blocks += 1
         settings = self._settings
         output = Output(settings.workspace, header.text("name"), settings.budget, settings.spill_cap, settings.live_cap)
-        return Block(
-            id=header.integer("id"),
-            shell=shell,
-            kind=header.text("kind"),
-            code=payload.decode("utf-8", "surrogatepass"),
-            output=output,
-            tag=tag_of(shell.number, shell.blocks),
-            deadline=float("inf"),
-            timeout=header.number("timeout"),
-            env=header.table("env"),
-            bin_dirs=header.words("bin"),
-            python_dirs=header.words("path"),
-            digest=header.text("digest"),
-            keep=header.flag("keep"),
-            tools=tools,
-        )
+        tag = tag_of(shell.number, shell.blocks)
+        return Block(header, payload.decode("utf-8", "surrogatepass"), shell, output, tools, tag)
 
     def _shell(self, name: str) -> Shell:
         shell = self._shells.get(name)
@@ -165,6 +151,10 @@ class Blocks:
 
     def _enter_directory(self, block: Block) -> None:
         shell = block.shell
+        if block.cwd:
+            shell.cwd = os.path.join(self._settings.workspace, block.cwd)
+            os.chdir(shell.cwd)
+            return
         try:
             os.chdir(shell.cwd)
         except OSError as error:

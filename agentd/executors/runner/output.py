@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 
@@ -124,12 +123,14 @@ class Output:
 
 def _ignore(path: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with contextlib.suppress(FileExistsError):
+    try:
         fd = os.open(path, flags, 0o644)
-        try:
-            os.write(fd, b"*\n")
-        finally:
-            os.close(fd)
+    except FileExistsError:
+        return
+    try:
+        os.write(fd, b"*\n")
+    finally:
+        os.close(fd)
 
 
 def _whole_lines(head: bytes) -> bytes:

@@ -7,13 +7,11 @@ A subreaper above keeps double-forked processes among its descendants, so that t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 TAGGED = 1 << 40
 SHELL_BITS = 20
@@ -63,13 +61,15 @@ def _listed_limit(pid: int) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
 class Process:
     """A living process, its parent and its process group."""
 
-    pid: int
-    parent: int
-    group: int
+    __slots__ = ("group", "parent", "pid")
+
+    def __init__(self, pid: int, parent: int, group: int) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.group = group
 
 
 def _living() -> list[Process]:
@@ -151,6 +151,8 @@ def _group_of(pid: int) -> int:
         return 0
 
 
-def _send(how: Callable[[int, int], None], target: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def _send(how: Callable[[int, int], None], target: int, number: int) -> None:
+    try:
         how(target, number)
+    except (ProcessLookupError, PermissionError):
+        return

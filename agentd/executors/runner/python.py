@@ -7,24 +7,27 @@ import atexit
 import builtins
 import fcntl
 import gc
+import importlib
 import io
-import linecache
 import os
 import resource
 import signal
 import sys
-import traceback
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from .bindings import Bindings, Finder
 from .calls import Calls
 from .processes import wear
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import traceback
+
 FILE = "<block>"
 REQUEST_FD, ANSWER_FD = 3, 4
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_OFTEN = ("linecache", "traceback", "typing", "dataclasses", "datetime", "pathlib", "random", "subprocess", "tempfile")
 _calls = Calls()
 
 
@@ -33,14 +36,14 @@ def shared_calls() -> Calls:
     return _calls
 
 
-@dataclass(slots=True)
 class Task:
     """What a child has to run, and with what."""
 
-    code: str
-    env: Mapping[str, str]
-    path: list[str]
-    bindings: Bindings | None
+    def __init__(self, code: str, env: Mapping[str, str], path: list[str], bindings: Bindings | None) -> None:
+        self.code = code
+        self.env = env
+        self.path = path
+        self.bindings = bindings
 
 
 def prepare() -> None:
@@ -60,13 +63,13 @@ def prepare() -> None:
     gc.freeze()
 
 
-@dataclass(frozen=True, slots=True)
 class Mark:
     """How a block's process is known, and what it may use."""
 
-    tag: int
-    cpu: int = 0
-    score: bool = False
+    def __init__(self, tag: int, cpu: int = 0, score: bool = False) -> None:
+        self.tag = tag
+        self.cpu = cpu
+        self.score = score
 
 
 def become(mark: Mark, null: int, top: int, keep: int) -> int:
@@ -134,6 +137,8 @@ def _surround(task: Task, module: types.ModuleType) -> None:
 
 
 def _execute(code: str, module: types.ModuleType) -> int:
+    import linecache
+
     linecache.cache[FILE] = (len(code), None, code.splitlines(keepends=True), FILE)
     try:
         exec(compile(code, FILE, "exec", dont_inherit=True), module.__dict__)
@@ -186,8 +191,18 @@ def flush() -> None:
             continue
 
 
+def preload() -> None:
+    """Import what blocks often do, once for all of them: a process that is forked afterwards has it."""
+    for name in _OFTEN:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
 def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
     """Print a traceback of the block's own frames."""
+    import traceback
+
     report = traceback.TracebackException(kind, error, trace, compact=True)
     _strip(report, set())
     print("".join(report.format()), end="", file=sys.stderr)

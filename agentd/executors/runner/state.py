@@ -4,91 +4,78 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from .output import Output
 from .wire import Header
 from .worker import Worker
 
 
-@dataclass(slots=True)
 class Settings:
     """What the host says once, before anything else."""
 
-    workspace: str
-    env: dict[str, str]
-    path: list[str]
-    budget: int
-    spill_cap: int
-    live_cap: int
-    processes: int
-    census: str
-    cpu: int
-    rlimits: dict[str, int]
-    prefix: str
-    score: bool
-
-    @classmethod
-    def read(cls, header: Header) -> Settings:
-        return cls(
-            workspace=header.text("workspace"),
-            env=header.table("env"),
-            path=header.words("path"),
-            budget=header.integer("budget"),
-            spill_cap=header.integer("spill_cap"),
-            live_cap=header.integer("live_cap"),
-            processes=header.integer("processes"),
-            census=header.text("census"),
-            cpu=header.integer("cpu"),
-            rlimits=header.integers("rlimits"),
-            prefix=header.text("prefix"),
-            score=header.flag("score"),
-        )
+    def __init__(self, header: Header) -> None:
+        self.workspace = header.text("workspace")
+        self.env = header.table("env")
+        self.path = header.words("path")
+        self.budget = header.integer("budget")
+        self.spill_cap = header.integer("spill_cap")
+        self.live_cap = header.integer("live_cap")
+        self.processes = header.integer("processes")
+        self.cpu = header.integer("cpu")
+        self.rlimits = header.integers("rlimits")
+        self.prefix = header.text("prefix")
+        self.score = header.flag("score")
+        self.door_path = header.text("door_path")
+        self.door_port = header.integer("door_port")
+        self.net_key = header.text("net_key")
+        self.ports = [int(port) for port in header.words("ports")]
+        self.keep_env = header.words("keep_env")
+        self.walls = header.section("walls")
 
 
-@dataclass(slots=True)
 class Shell:
     """The state that lasts from block to block of one session."""
 
-    number: int
-    cwd: str
-    env: dict[str, str]
-    version: int = 0
-    saved: tuple[bytes, dict[str, str], list[str]] | None = None
-    worker: Worker | None = None
-    worker_version: int = -1
-    blocks: int = 0
+    def __init__(self, number: int, cwd: str, env: dict[str, str]) -> None:
+        self.number = number
+        self.cwd = cwd
+        self.env = env
+        self.version = 0
+        self.saved: tuple[bytes, dict[str, str], list[str]] | None = None
+        self.worker: Worker | None = None
+        self.worker_version = -1
+        self.blocks = 0
 
 
-@dataclass(slots=True)
 class Block:
     """A block that has been asked for and has not ended."""
 
-    id: int
-    shell: Shell
-    kind: str
-    code: str
-    output: Output
-    tag: int
-    deadline: float
-    timeout: float
-    env: dict[str, str]
-    bin_dirs: list[str]
-    python_dirs: list[str]
-    digest: str
-    keep: bool
-    tools: tuple[int, ...]
-    pid: int = 0
-    read_fd: int = -1
-    state_fd: int = -1
-    state_start: int = 0
-    why: str = ""
-    notes: list[str] = field(default_factory=list[str])
-    began: tuple[str, dict[str, str]] = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, header: Header, code: str, shell: Shell, output: Output, tools: tuple[int, ...], tag: int
+    ) -> None:
+        self.id = header.integer("id")
+        self.shell = shell
+        self.kind = header.text("kind")
+        self.code = code
+        self.output = output
+        self.tag = tag
+        self.deadline = float("inf")
+        self.timeout = header.number("timeout")
+        self.env = header.table("env")
+        self.bin_dirs = header.words("bin")
+        self.python_dirs = header.words("path")
+        self.digest = header.text("digest")
+        self.keep = header.flag("keep")
+        self.tools = tools
+        self.cwd = header.text("cwd")
+        self.pid = 0
+        self.read_fd = -1
+        self.state_fd = -1
+        self.state_start = 0
+        self.why = ""
+        self.notes: list[str] = []
         # What the shell was when the block began: others that run beside it may change that.
-        self.began = self.shell.cwd, self.shell.env
+        self.began = shell.cwd, shell.env
 
     def environment(self) -> dict[str, str]:
         """Return what the block's process starts with."""

@@ -16,19 +16,19 @@ _SHARE_OF_TIME = 20
 class Watch:
     """Counts processes by their mark.
 
-    Where the system counts and limits a whole tree (`census` is its file) this only removes what ended blocks have left
-    behind when that is more than a quarter of what is allowed; elsewhere it also ends the block that has the most when
-    all are too many.
+    Where the system counts and limits a whole tree (`census` is its file, -1 for none) this only removes what ended
+    blocks have left behind when that is more than a quarter of what is allowed; elsewhere it also ends the block that
+    has the most when all are too many.
     """
 
     def __init__(
-        self, guard: int, settings: Settings, active: Mapping[int, Block], lasting: Callable[[], set[int]]
+        self, guard: int, settings: Settings, census: int, active: Mapping[int, Block], lasting: Callable[[], set[int]]
     ) -> None:
         self._guard = guard
         self._limit = settings.processes
         self._active = active
         self._lasting = lasting
-        self._census = os.open(settings.census, os.O_RDONLY | os.O_CLOEXEC) if settings.census else -1
+        self._census = census
         self.due: float | None = None
 
     def begin(self, now: float) -> None:

@@ -5,15 +5,27 @@ What comes from a sandbox is checked when it is read: a field of another type th
 
 from __future__ import annotations
 
+import _socket
+import array
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from typing import cast
+
+TYPE_CHECKING = False  # `typing` takes a millisecond of every start
+if TYPE_CHECKING:
+    from typing import cast
+else:
+
+    def cast(_kind, value):
+        return value
+
 
 LENGTHS = struct.Struct("!II")
 MAX_HEADER = 16 << 20
 MAX_PAYLOAD = 512 << 20
 BINDINGS_KEPT = 8
+SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
+_FD_SIZE = array.array("i").itemsize
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -59,6 +71,10 @@ class Header:
 
     def integers(self, name: str) -> dict[str, int]:
         return {key: _whole(name, item) for key, item in _table(name, self._fields.get(name, {})).items()}
+
+    def section(self, name: str) -> Header | None:
+        """Return the fields of a table; `None` when there is none."""
+        return Header(_table(name, self._fields[name])) if name in self._fields else None
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
@@ -122,3 +138,12 @@ def _object(text: bytes | bytearray) -> dict[str, object]:
     except ValueError as error:
         raise FrameError(str(error)) from error
     return _table("not an object", value)
+
+
+def received_fds(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """Return the descriptors that came with a message."""
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % _FD_SIZE])
+    return list(fds)

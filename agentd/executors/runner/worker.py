@@ -8,28 +8,26 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import ModuleType
 
 from . import python
 from .bindings import Bindings
-from .wire import FrameReader, Header, pack
+from .wire import SCM_RIGHTS, SOL_SOCKET, FrameReader, Header, pack, received_fds
 
 _FD_SIZE = array.array("i").itemsize
-SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 
 
-@dataclass(slots=True)
 class Worker:
     """The runner's side of such a process: its control socket and the blocks that wait for it."""
 
-    pid: int
-    sock: _socket.socket
-    digest: str
-    tag: int
-    reader: FrameReader = field(default_factory=FrameReader)
-    queue: deque[int] = field(default_factory=deque[int])
-    current: int = 0
+    def __init__(self, pid: int, sock: _socket.socket, digest: str, tag: int) -> None:
+        self.pid = pid
+        self.sock = sock
+        self.digest = digest
+        self.tag = tag
+        self.reader = FrameReader()
+        self.queue: deque[int] = deque()
+        self.current = 0
 
 
 def fork(mark: python.Mark, null: int, top: int, bindings: Bindings | None, digest: str) -> Worker:
@@ -52,15 +50,6 @@ def send(sock: _socket.socket, header: dict[str, object], payload: bytes, fds: t
     frame = memoryview(pack(header, payload))
     sent = sock.sendmsg([frame], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", fds))] if fds else [])
     sock.sendall(frame[sent:])
-
-
-def received_fds(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    """Return the descriptors that came with a message."""
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % _FD_SIZE])
-    return list(fds)
 
 
 def _frames(sock: _socket.socket) -> Iterator[tuple[Header, bytes, list[int]]]:

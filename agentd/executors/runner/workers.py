@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
 from . import worker as processes
 from .bindings import Bindings
@@ -11,6 +10,12 @@ from .loop import Loop
 from .processes import put_on, tag_of
 from .python import Mark, Task
 from .state import Block, Shell
+
+TYPE_CHECKING = False  # `typing` takes a millisecond of every start
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class Host(Protocol):

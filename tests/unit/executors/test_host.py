@@ -24,7 +24,7 @@ class NoDoor:
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known(tmp_path: Path) -> None:
-    with pytest.raises(ExecutorUnavailable, match="'cloud'; known: local"):
+    with pytest.raises(ExecutorUnavailable, match=r"'cloud'\. Known: local"):
         create("cloud", tmp_path)
 
 
@@ -115,7 +115,7 @@ async def test_processes_are_counted_where_no_control_group_can_be_made(
 ) -> None:
     monkeypatch.setattr(cgroups, "available", lambda _controller: False)
     executor = LocalExecutor(tmp_path, limits=Limits(processes=30))
-    assert executor.limits_report == {"processes": "watched"}
+    assert executor.enforcement["processes"] == "watched"
     shell = await executor.open("s")
     # Not a bomb: sixty that sleep are over the limit, too.
     action = Action("a", Kind.BASH, "for i in {1..60}; do sleep 31.5 & done; wait", timeout=20)

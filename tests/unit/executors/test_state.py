@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agentd.executors.runner.bash import parse_exports, parse_state
 from agentd.executors.runner.state import Block, Shell, lasting
+from agentd.executors.runner.wire import Header
 
 VALUES = st.dictionaries(
     st.from_regex(r"[A-Z][A-Z0-9_]{0,8}", fullmatch=True).map(lambda name: "T_" + name),
@@ -38,7 +39,7 @@ def block(env: dict[str, str], bin_dirs: list[str], before: dict[str, str]) -> B
 
     shell = Shell(1, "/", before)
     output = Output("/nowhere", "x", 100, 100, 100)
-    return Block(1, shell, "bash", "", output, 0, 0, 0, env, bin_dirs, [], "", False, ())
+    return Block(Header({"id": 1, "kind": "bash", "env": env, "bin": bin_dirs}), "", shell, output, (), 0)
 
 
 def test_what_belonged_to_one_block_does_not_last() -> None:

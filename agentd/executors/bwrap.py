@@ -1,0 +1,162 @@
+"""Code in a sandbox of Linux namespaces, set up by bubblewrap."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from agentd.core.errors import ExecutorUnavailable
+from agentd.executors.environment import outline
+from agentd.executors.landlock import BIND_ABI, landlock_abi
+from agentd.executors.launch import Launch, Probe, ProcessLaunch, compiled_runner
+from agentd.executors.mounts import (
+    HOME,
+    RUNNER_INSIDE,
+    RUNNER_SOURCE,
+    Mount,
+    mounts,
+    system,
+)
+from agentd.executors.policy import settle
+from agentd.executors.ports import proxy_environment
+from agentd.executors.sandboxed import SandboxedExecutor
+
+OLDEST = (0, 8, 0)
+UID = GID = 1000
+_SCRATCH = 1 << 30
+
+_NAMESPACES = (
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-net",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--unshare-cgroup-try",
+)
+_CLOSED = ("--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "agentd")
+
+
+class BwrapExecutor(SandboxedExecutor):
+    """Runs code as this user in namespaces of its own: it sees the workspace, the system's programs, and no network.
+
+    The kernel is shared with the machine. Besides namespaces there are a filter of system calls and Landlock. Names
+    that the policy allows are reached through a proxy of ours. The workspace has the same path inside as outside.
+    """
+
+    name = "bwrap"
+    keeps_spare = True
+    known_versions = frozenset({"0.8.0"})
+    _vouched: ClassVar[set[str]] = set()
+
+    @classmethod
+    def probe(cls) -> Probe:
+        """Tell whether this back end can run here."""
+        if sys.platform != "linux":
+            return Probe(False, reason="bubblewrap is for Linux", fix="Use srt or microsandbox")
+        found = shutil.which("bwrap")
+        if found is None:
+            return Probe(
+                False, reason="there is no `bwrap` on the PATH", fix="Install bubblewrap: apt install bubblewrap"
+            )
+        return _tried(found, os.stat(found).st_mtime_ns)
+
+    def _keep(self) -> dict[str, str]:
+        probe = self.probe()
+        probe.demand(self.name)
+        keeps: dict[str, str] = dict.fromkeys(("readable", "hidden", "writable"), "mount namespace, Landlock")
+        keeps["protected"] = "read-only mounts; what is put there later is moved away after each block"
+        keeps |= dict.fromkeys(("allowed_domains", "denied_domains", "private_networks"), "network namespace, proxy")
+        why: dict[str, str] = {}
+        abi = landlock_abi()
+        if self.policy.local_binding:
+            keeps["local_binding"] = "network namespace"
+        elif abi >= BIND_ABI:
+            keeps["local_binding"] = "Landlock"
+        else:
+            why["local_binding"] = f"it takes Landlock 4 (Linux 6.7) to forbid listening; here it is {abi}"
+        return settle(self.policy, self.name, {**keeps, **self._limits.report, "wall_time": "runner"}, why)
+
+    def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        env = outline(HOME, "agentd")
+        if self.policy.allowed_domains:
+            env |= proxy_environment()
+        return env | dict(extra)
+
+    def _launch(self) -> Launch:
+        command = [*self.command(), sys.executable, "-I", "-S", f"{RUNNER_INSIDE}/__main__.py"]
+        compiled_runner()
+        env = {"LANG": "C.UTF-8"}
+        return ProcessLaunch(command, cwd=Path("/"), env=env, limits=self._limits.group, alone=True)
+
+    def command(self) -> list[str]:
+        """Return the command line that makes the sandbox, up to the program that is run in it."""
+        found = shutil.which("bwrap")
+        if found is None:
+            raise ExecutorUnavailable("bwrap: it was on the PATH before, and is no longer")
+        command = [found, *_NAMESPACES, *_CLOSED, "--uid", str(UID), "--gid", str(GID)]
+        for option, source, place in system():
+            command += [option, source, place]
+        command += ["--proc", "/proc", "--dev", "/dev"]
+        for place, mode in (("/tmp", "1777"), (HOME, "0700")):
+            command += ["--perms", mode, "--size", str(_SCRATCH), "--tmpfs", place]
+        command += ["--symlink", "/tmp", "/var/tmp"]
+        for mount in mounts(self.policy, self.workspace_dir):
+            command += _arguments(mount)
+        command += ["--ro-bind", RUNNER_SOURCE, RUNNER_INSIDE, "--remount-ro", "/", "--chdir", str(self.workspace_dir)]
+        return [*command, "--"]
+
+
+def _arguments(mount: Mount) -> list[str]:
+    if mount.how == "hide" and not mount.source:
+        return ["--tmpfs", mount.place, "--remount-ro", mount.place]
+    return ["--bind" if mount.how == "write" else "--ro-bind", mount.source or mount.place, mount.place]
+
+
+@lru_cache(maxsize=8)
+def _tried(found: str, _changed: int) -> Probe:
+    """Make a sandbox that does nothing, and tell what comes of it."""
+    told = subprocess.run([found, "--version"], check=False, capture_output=True, text=True)
+    match = re.search(r"(\d+)\.(\d+)\.(\d+)", told.stdout)
+    if match is None:
+        return Probe(False, reason=f"{found} does not tell its version", fix="Install bubblewrap 0.8.0 or newer")
+    version = match.group(0)
+    if tuple(map(int, match.groups())) < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        return Probe(False, version, f"{found} is version {version}", f"Install bubblewrap {needed} or newer")
+    argv = [found, *_NAMESPACES, *_CLOSED, "--uid", str(UID), "--gid", str(GID), "--ro-bind", "/", "/"]
+    tried = subprocess.run(
+        [*argv, "--proc", "/proc", "--dev", "/dev", "true"], check=False, capture_output=True, text=True
+    )
+    if tried.returncode == 0:
+        return Probe(True, version)
+    words = tried.stderr.strip() or f"it ended with {tried.returncode}"
+    return Probe(False, version, f"a sandbox cannot be made: {words}", _remedy(words))
+
+
+def _remedy(words: str) -> str:
+    if _setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            "AppArmor keeps programs from making user namespaces: allow it with `sudo sysctl -w "
+            "kernel.apparmor_restrict_unprivileged_userns=0`, or by an AppArmor profile for bwrap with `userns,`"
+        )
+    if _setting("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+        return "Allow user namespaces: `sudo sysctl -w kernel.unprivileged_userns_clone=1`"
+    if _setting("/proc/sys/user/max_user_namespaces") == "0":
+        return "Allow user namespaces: `sudo sysctl -w user.max_user_namespaces=15000`"
+    if "mount proc" in words:
+        return "In a container parts of /proc are masked: start it with `--security-opt systempaths=unconfined`"
+    return "In a container, allow user namespaces: `--security-opt seccomp=unconfined`, or run agentd outside of it"
+
+
+def _setting(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,101 @@
+"""From a name to a connection: looked up once, and what was looked up is checked, and used."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from agentd.executors.egress.addresses import Address, refusal
+from agentd.executors.egress.refusals import Refusal, Why
+
+Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
+LOOKUPS_AT_ONCE = 8
+MOST_ADDRESSES = 16
+
+
+class Lookups:
+    """The system's resolver, in threads of its own: slow names must not hold up what else the host does in threads."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def __call__(self, name: str, port: int) -> list[str]:
+        """Return the addresses of a name."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, "egress")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _look_up, name, port)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(name: str, port: int) -> list[str]:
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+
+
+class Dialer:
+    """Connects to names, at addresses that are public or in one of some networks."""
+
+    def __init__(self, networks: Iterable[str], resolve: Resolve, timeout: float) -> None:
+        self._networks = tuple(ipaddress.ip_network(text) for text in networks)
+        self._resolve = resolve
+        self._timeout = timeout
+
+    async def connect(self, name: str, port: int) -> socket.socket:
+        """Return a connection to a name; raises `Refusal`, of the kind `FORBIDDEN` for where it leads to."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                addresses = self._checked(name, await self._look_up(name, port))
+                return await self._first(name, port, addresses)
+        except TimeoutError:
+            raise Refusal(Why.SLOW_SERVER, f"{name}:{port} could not be reached in time") from None
+
+    async def _look_up(self, name: str, port: int) -> list[Address]:
+        try:
+            found = list(await self._resolve(name, port))[:MOST_ADDRESSES]
+        except TimeoutError:
+            raise
+        except (OSError, UnicodeError) as error:
+            raise Refusal(Why.UNKNOWN_NAME, f"{name} could not be looked up by the host") from error
+        return list(dict.fromkeys(ipaddress.ip_address(text) for text in found))
+
+    def _checked(self, name: str, addresses: list[Address]) -> list[Address]:
+        reasons = {address: refusal(address, self._networks) for address in addresses}
+        good = [address for address, reason in reasons.items() if not reason]
+        if reasons and not good:
+            address, reason = next(iter(reasons.items()))
+            raise Refusal(Why.FORBIDDEN, f"{name} leads to {address}, which {reason}")
+        if not good:
+            raise Refusal(Why.UNKNOWN_NAME, f"{name} has no address")
+        return good
+
+    async def _first(self, name: str, port: int, addresses: list[Address]) -> socket.socket:
+        """Connect to the first address that answers; each gets its part of the time."""
+        trouble: OSError | None = None
+        for address in addresses:
+            try:
+                async with asyncio.timeout(self._timeout / len(addresses)):
+                    return await _connect(address, port)
+            except OSError as error:  # a time-out is one
+                trouble = error
+        if isinstance(trouble, TimeoutError):
+            raise trouble
+        raise Refusal(Why.UNREACHABLE, f"{name}:{port} could not be reached from the host") from trouble
+
+
+async def _connect(address: Address, port: int) -> socket.socket:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,198 @@
+"""What the executors have in common whose code is shut in: the way out, the look at what was done, the battery."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from agentd.core.actions import Action
+from agentd.core.errors import ExecutorUnavailable, PathRefused
+from agentd.executors.egress.names import Rules
+from agentd.executors.egress.proxy import Egress
+from agentd.executors.host import RunnerExecutor
+from agentd.executors.landlock import LEAST_ABI, landlock_abi
+from agentd.executors.launch import Launch
+from agentd.executors.link import Link
+from agentd.executors.mounts import SKILLS, packages, workspace_for, writable
+from agentd.executors.policy import ANYWHERE, GIT_CONFIG, Policy
+from agentd.executors.ports import Ports
+from agentd.executors.seccomp import program
+from agentd.executors.shell import RunnerShell
+from agentd.executors.wards import Wards
+
+MOST_TOLD = 5
+BRIEF = 0.001
+if TYPE_CHECKING:
+    from agentd.executors.battery.report import Report
+
+_BRIDGE_URL, _BRIDGE_SOCKET = "AGENTD_BRIDGE_URL", "AGENTD_BRIDGE_SOCKET"
+
+
+class SandboxedExecutor(RunnerExecutor):
+    """Runs code where it cannot reach what its policy does not name."""
+
+    own_egress: ClassVar[bool] = True
+    """Whether the way out of the sandbox is ours, and not the back end's own."""
+    known_versions: ClassVar[frozenset[str]] = frozenset()
+    """The versions that the whole conformance suite was run on. Others are used if the short battery holds on them."""
+
+    _vouched: ClassVar[set[str]] = set()
+    _ports: Ports | None = None
+    _wards: Wards | None = None
+
+    def __init__(
+        self,
+        workspace_dir: str | Path,
+        *,
+        timeout: float = 60.0,
+        output_tokens: int = 5000,
+        policy: Policy | Mapping[str, object] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(workspace_dir, timeout=timeout, output_tokens=output_tokens, policy=policy, env=env)
+        self.version = self._version()
+        self._told: set[str] = set()
+        self._brief = False
+        self._warding: asyncio.Task[Wards] | None = None
+
+    def _version(self) -> str:
+        """Return the version of what makes the sandbox."""
+        return self.probe().version
+
+    def _workspace(self, given: Path) -> Path:
+        return workspace_for(given)
+
+    async def open(self, session: str) -> RunnerShell:
+        """Return the shell of a session, the same one as long as it is open.
+
+        Raises `ExecutorUnavailable` when the sandbox cannot be made.
+        """
+        self.warm()
+        if self._wards is None:
+            # While the runner starts, and before anything runs in it: what is there now was put there by others.
+            if self._warding is None:
+                self._warding = asyncio.create_task(asyncio.to_thread(self._ward))
+            self._wards = await asyncio.shield(self._warding)
+        shell = await super().open(session)
+        if self.version not in self.known_versions and self.version not in self._vouched:
+            await self._vouch()
+        return shell
+
+    def _ward(self) -> Wards:
+        protected = self.policy.protected
+        if not (self.workspace_dir / GIT_CONFIG).exists():
+            # Whoever makes a repository here makes its settings.
+            protected = tuple(text for text in protected if text != GIT_CONFIG)
+        return Wards(self.workspace_dir, protected)
+
+    async def _vouch(self) -> None:
+        """Try the battery on one that is not known, once in a process; raises `ExecutorUnavailable` if it fails."""
+        self._vouched.add(self.version)  # the battery opens shells of its own
+        report = await self._battery()
+        if report.holes:
+            self._vouched.discard(self.version)
+            known = ", ".join(sorted(self.known_versions))
+            raise ExecutorUnavailable(
+                f"{self.name}: version {self.version} is not known here ({known} is), and does not hold: {report}"
+            )
+
+    async def _battery(self) -> Report:
+        from agentd.executors.battery.run import verify
+
+        return await verify(self)
+
+    async def _verified(self) -> tuple[bool, str]:
+        try:
+            report = await self._battery()
+        except ExecutorUnavailable as error:
+            return False, str(error)
+        return not report.holes, f"{self.name} {self.version}: {report}"
+
+    def environment(self, link: Link, action: Action) -> dict[str, str]:
+        """Return the variables of an action: the bridge to the tools is behind a port of the sandbox's own."""
+        path = action.env.get(_BRIDGE_SOCKET)
+        if path is None:
+            return action.env
+        port, new = self.ports.bridge(path)
+        if new:
+            link.send({"op": "listen", "port": port})
+        env = {name: value for name, value in action.env.items() if name != _BRIDGE_SOCKET}
+        return env | {_BRIDGE_URL: f"http://127.0.0.1:{port}"}
+
+    def _settings(self, launch: Launch) -> dict[str, object]:
+        walls = {
+            "seccomp": _filter(),
+            "landlock": landlock_abi() >= LEAST_ABI,
+            "writable": writable(self.policy, self.workspace_dir),
+            "bind": self.policy.local_binding,
+        }
+        return {"walls": walls, "path": packages(), "ports": [str(port) for port in self.ports.numbers]}
+
+    @property
+    def ports(self) -> Ports:
+        """What stands behind the runner's ports."""
+        if self._ports is None:
+            self._ports = Ports(self._egress())
+        return self._ports
+
+    def _egress(self) -> Egress | None:
+        policy = self.policy
+        if not self.own_egress or not policy.allowed_domains:
+            return None
+        rules = Rules(policy.allowed_domains, policy.denied_domains)
+        return Egress(rules, policy.private_networks, on_refused=self._refused)
+
+    def _refused(self, host: str, port: int, reason: str) -> None:
+        if len(self._told) < MOST_TOLD:
+            self._told.add(f"[refused: {reason}]")
+
+    def _on_arrival(self, port: int, sock: socket.socket) -> None:
+        self.ports.arrived(port, sock)
+
+    def guard(self, path: str) -> None:
+        """Raise `PathRefused` for a file that the policy protects."""
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        for text in self.policy.protected:
+            named = text.removeprefix(ANYWHERE).split("/")
+            starts = range(len(parts)) if text.startswith(ANYWHERE) else (0,)
+            if any(parts[at : at + len(named)] == named for at in starts):
+                raise PathRefused(f"{path!r}: {text} is protected by the policy")
+
+    async def look(self) -> list[str]:
+        """Move away what a block has put where nothing may be written, and return what is to be said about it.
+
+        That is also which names it could not reach.
+        """
+        notes = sorted(self._told)
+        self._told.clear()
+        if self._wards is not None:
+            begun = time.perf_counter()
+            # In a small workspace it takes no longer than the way to another thread.
+            notes += self._wards.look() if self._brief else await asyncio.to_thread(self._wards.look)
+            self._brief = time.perf_counter() - begun < BRIEF
+        return notes
+
+    async def aclose(self) -> None:
+        """Kill everything that was started here, and return when it is gone."""
+        await super().aclose()
+        if self._ports is not None:
+            await self._ports.aclose()
+
+    def _cleared(self) -> None:
+        if self._wards is not None:
+            self._wards.look()
+        with contextlib.suppress(OSError):
+            os.rmdir(self.workspace_dir / SKILLS)  # if it is empty
+
+
+@lru_cache(maxsize=1)
+def _filter() -> str:
+    return base64.b64encode(program()).decode()
