@@ -83,6 +83,14 @@ class Executor(Protocol):
     async def aclose(self) -> None: ...
 
 
+@runtime_checkable
+class Described(Protocol):
+    """An executor of which the model has to know something: `guidance` is told it with every call."""
+
+    @property
+    def guidance(self) -> str: ...
+
+
 class Store(Protocol):
     """The event log. `append` is durable in the store's own sense when it returns; `seq` starts at 1 in each session.
 

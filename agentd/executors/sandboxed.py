@@ -29,6 +29,7 @@ from agentd.executors.shell import RunnerShell
 from agentd.executors.wards import Wards
 
 MOST_TOLD = 5
+MOST_NAMED = 10
 BRIEF = 0.001
 if TYPE_CHECKING:
     from agentd.executors.battery.report import Report
@@ -69,6 +70,16 @@ class SandboxedExecutor(RunnerExecutor):
 
     def _workspace(self, given: Path) -> Path:
         return workspace_for(given)
+
+    @property
+    def guidance(self) -> str:
+        """What the model is to know of the place where its code runs."""
+        writes = ", ".join(("the working directory", "/tmp", *self.policy.writable))
+        names = ", ".join(self.policy.allowed_domains[:MOST_NAMED])
+        if len(self.policy.allowed_domains) > MOST_NAMED:
+            names += f" and {len(self.policy.allowed_domains) - MOST_NAMED} more"
+        reach = f"of the network only {names} (by the proxy in HTTPS_PROXY)" if names else "nothing of the network"
+        return f"Code runs in a sandbox: it can write to {writes} only, and reach {reach}."
 
     async def open(self, session: str) -> RunnerShell:
         """Return the shell of a session, the same one as long as it is open.

@@ -20,7 +20,7 @@ from agentd.core.background import background_loop, on_background, runs_in, wait
 from agentd.core.errors import ExecutorLost, OptionError
 from agentd.core.events import CodeFinished, CodeOutput, Event, FileChanged, TurnEnded
 from agentd.core.ids import new_id
-from agentd.core.protocols import Executor, Model, Shell, Store
+from agentd.core.protocols import Described, Executor, Model, Shell, Store
 from agentd.core.tools import JSON
 from agentd.llm.prices import Prices
 from agentd.loop.calls import CallingMessage
@@ -60,7 +60,8 @@ class Prepared:
 
     @property
     def guidance(self) -> str:
-        return self.toolset.guidance
+        parts = [self.toolset.guidance, "" if self.call.bare else self.runtime.place]
+        return "\n".join(part for part in parts if part)
 
     @property
     def fenced(self) -> bool:
@@ -137,6 +138,7 @@ class Runtime:
     ) -> None:
         self.convention = toolbox.convention
         self.executor = executor
+        self.place = executor.guidance if isinstance(executor, Described) else ""
         self._owned = owned
         self.max_turns = max_turns
         self.store = MemoryStore()

@@ -246,3 +246,10 @@ async def test_many_at_once_share_a_workspace(workspace: Path) -> None:
     assert [result.output for result in results] == ["ok\n"] * 5
     await one.aclose()
     await two.aclose()
+
+
+def test_the_model_is_told_where_its_code_runs(workspace: Path) -> None:
+    policy = {"allowed_domains": ["github.com", "*.python.org"]}
+    with BwrapExecutor(workspace) as closed, BwrapExecutor(workspace, policy=policy) as opened:
+        assert closed.guidance.endswith("only, and reach nothing of the network.")
+        assert "only github.com, *.python.org (by the proxy" in opened.guidance
