@@ -41,6 +41,9 @@ _NAMESPACES = (
     "--unshare-cgroup-try",
 )
 _CLOSED = ("--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "agentd")
+# To the kernel, root of the machine is root in there, too, as far as its settings are concerned.
+_SETTINGS = ("/proc/sys", "/proc/fs", "/proc/irq", "/proc/bus", "/proc/sysrq-trigger")
+_SECRETS = ("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kallsyms", "/proc/timer_list")
 
 
 class BwrapExecutor(SandboxedExecutor):
@@ -104,6 +107,10 @@ class BwrapExecutor(SandboxedExecutor):
         for option, source, place in system():
             command += [option, source, place]
         command += ["--proc", "/proc", "--dev", "/dev"]
+        for place in _SETTINGS:
+            command += ["--ro-bind-try", place, place]
+        for place in filter(os.path.exists, _SECRETS):
+            command += ["--ro-bind", "/dev/null", place]
         for place, mode in (("/tmp", "1777"), (HOME, "0700")):
             command += ["--perms", mode, "--size", str(_SCRATCH), "--tmpfs", place]
         command += ["--symlink", "/tmp", "/var/tmp"]

@@ -124,7 +124,7 @@ class RunnerExecutor(PlainCalls):
         shell = self._shells.get(session)
         if shell is None:
             shell = self._shells[session] = RunnerShell(self, session)
-        if not link.ready.done():
+        if not link.ready.done() or link.ready.exception() is not None:
             await link.start()
         if self.keeps_spare and self._spare is None:
             link.loop.call_later(SPARE_AFTER, self._stock_up)

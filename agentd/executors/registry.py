@@ -13,9 +13,18 @@ What the name stands for is a class, or anything else with these:
 * called with a workspace's folder and options by keyword, it returns an `agentd.core.protocols.Executor`, or raises
   `ExecutorUnavailable` with the reason and the remedy. `policy` and `timeout` are options that every back end knows.
 
-Who has a place in which a process can be started need not write an executor: `agentd.executors.host.RunnerExecutor` is
-one that lacks nothing but that place. Its class starts the runner there and returns a `Launch`, whose `sock` is the
-host's end of a stream to the runner's standard input and output. `agentd.executors.docker` is made in that way.
+Who has a place in which a process can be started need not write an executor: `agentd.executors.host.RunnerExecutor`
+lacks nothing but that place, and `agentd.executors.sandboxed.SandboxedExecutor` is one whose place is shut in, with the
+way out by name, the tools' bridge and the battery besides. A class made of one of them has
+
+* `_launch()`: starts the runner without waiting, and returns an `agentd.executors.launch.Launch`. Its `sock` is the
+  host's end of a stream to the runner, which was started as `python3 -I <the folder launch.RUNNER> -` and speaks on its
+  standard input and output. Where descriptors cannot travel along that, `doorway` is a
+  `agentd.executors.doorway.Doorway`, whose socket can be connected to from inside.
+* `_keep()`: who keeps each clause of the policy, by `agentd.executors.policy.settle`, which refuses the others.
+* `_settings(launch)`: what the runner is told besides: `door_path` or `door_port` and `net_key` of a doorway, `walls`.
+
+`agentd.executors.docker` is made in that way, and comes in by this door.
 
 A name of this package cannot be taken by others, and one that two distributions bring is nobody's.
 """
@@ -136,7 +145,7 @@ def _entries() -> Iterator[tuple[str, EntryPoint]]:
 def _judge(several: list[Plugin]) -> Plugin:
     first = several[0]
     who = " and ".join(sorted(one.distribution for one in several))
-    if False:
+    if first.name in EXECUTORS:
         problem = f"{first.name!r} is an executor of agentd, which {who} cannot replace: uninstall it"
     elif len(several) > 1:
         problem = f"{first.name!r} is brought by {who}: uninstall all but one"

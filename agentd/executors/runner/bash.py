@@ -70,10 +70,9 @@ def spawn(bash: str, code: str, env: Mapping[str, str], output: int, limits: str
     return pid, channel, len(script)
 
 
-def limits(cpu: int, score: bool) -> str:
+def limits(cpu: int) -> str:
     """Return the commands that put the limits of one process on a block."""
-    first = f"ulimit -t {cpu}; " if cpu else ""
-    return first + ("{ echo 300 > /proc/self/oom_score_adj; } 2>/dev/null; " if score else "")
+    return f"ulimit -t {cpu}; " if cpu else ""
 
 
 def _write(fd: int, content: bytes) -> None:

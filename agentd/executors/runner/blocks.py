@@ -9,6 +9,7 @@ import time
 from . import bash, python
 from .bindings import Bindings
 from .loop import Loop
+from .oom import Sacrifice
 from .output import Output
 from .processes import shell_of, tag_of, wear
 from .state import Block, Settings, Shell, lasting, merged
@@ -27,14 +28,15 @@ EXIT_CODES = {"timeout": 124, "cancelled": 137}
 class Blocks:
     """All shells of one runner and the blocks in them."""
 
-    def __init__(self, loop: Loop, settings: Settings, census: int) -> None:
+    def __init__(self, loop: Loop, settings: Settings, census: int, sacrifice: Sacrifice) -> None:
         self.loop = loop
         self._settings = settings
         self._guard = os.getppid()
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._bash = _find("bash", settings.env.get("PATH", os.defpath))
-        self.cpu, self.score = settings.cpu, settings.score
-        self._limits = bash.limits(self.cpu, self.score)
+        self.cpu = settings.cpu
+        self.sacrifice = sacrifice
+        self._limits = bash.limits(self.cpu)
         self._base_path = list(python.sys.path)
         self._shells: dict[str, Shell] = {}
         self.active: dict[int, Block] = {}
@@ -172,7 +174,8 @@ class Blocks:
         # The child inherits the mark; the runner itself takes the next one with its next block.
         wear(block.tag)
         try:
-            spawned = bash.spawn(self._bash, block.code, block.environment(), write, self._limits)
+            with self.sacrifice:
+                spawned = bash.spawn(self._bash, block.code, block.environment(), write, self._limits)
         except OSError:
             os.close(block.read_fd)
             block.read_fd = -1
@@ -185,7 +188,7 @@ class Blocks:
 
     def mark(self, block: Block) -> python.Mark:
         """Return what a block's process is to be known by."""
-        return python.Mark(block.tag, self.cpu, self.score)
+        return python.Mark(block.tag, self.cpu)
 
     def task(self, block: Block) -> python.Task:
         """Return what a Python process has to run for a block."""

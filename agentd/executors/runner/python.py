@@ -66,10 +66,9 @@ def prepare() -> None:
 class Mark:
     """How a block's process is known, and what it may use."""
 
-    def __init__(self, tag: int, cpu: int = 0, score: bool = False) -> None:
+    def __init__(self, tag: int, cpu: int = 0) -> None:
         self.tag = tag
         self.cpu = cpu
-        self.score = score
 
 
 def become(mark: Mark, null: int, top: int, keep: int) -> int:
@@ -80,9 +79,6 @@ def become(mark: Mark, null: int, top: int, keep: int) -> int:
     wear(mark.tag)
     if mark.cpu:
         resource.setrlimit(resource.RLIMIT_CPU, (mark.cpu, mark.cpu))
-    if mark.score:
-        with open("/proc/self/oom_score_adj", "w") as score:
-            score.write("300")
     os.dup2(null, 1)
     os.dup2(null, 2)
     kept = fcntl.fcntl(keep, fcntl.F_DUPFD_CLOEXEC, top + 1)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from . import doors, python
 from .blocks import Blocks
 from .channel import Channel
+from .oom import Sacrifice
 from .state import Settings
 from .wire import FrameReader, Header, pack
 
@@ -198,8 +199,9 @@ class Server:
         os.environ.update(settings.env)
         sys.path += settings.path
         python.prepare()
+        sacrifice = Sacrifice(settings.score)
         walls = self._build(settings, troubles)
-        self._blocks = Blocks(self, settings, counts[0] if counts else -1)
+        self._blocks = Blocks(self, settings, counts[0] if counts else -1, sacrifice)
         self.send({"op": "ready", "troubles": troubles, "walls": walls})
 
     def _build(self, settings: Settings, troubles: list[str]) -> dict[str, int]:

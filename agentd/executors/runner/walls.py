@@ -36,8 +36,9 @@ _BIND_TCP = 1 << 0
 _SCOPES_SINCE, _SCOPES = 6, 1 << 0 | 1 << 1  # abstract Unix sockets, signals
 
 _ALWAYS_READ = _EXECUTE | _READ | _LIST
-# Devices are used, and the settings of one's own processes changed; nothing is made there, except shared memory.
-_ALWAYS_WRITTEN = {"/dev": _WRITE | _TRUNCATE | _DEVICE_CONTROL, "/proc": _WRITE | _TRUNCATE}
+# Devices are used; nothing is made there, except shared memory. What lies in `/proc` is not written at all: there are
+# the kernel's own settings, and to it root of the machine is root in a sandbox, too.
+_ALWAYS_WRITTEN = {"/dev": _WRITE | _TRUNCATE | _DEVICE_CONTROL}
 _SHARED_MEMORY = "/dev/shm"
 _ANYTHING = (1 << 64) - 1
 

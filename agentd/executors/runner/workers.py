@@ -7,6 +7,7 @@ import os
 from . import worker as processes
 from .bindings import Bindings
 from .loop import Loop
+from .oom import Sacrifice
 from .processes import put_on, tag_of
 from .python import Mark, Task
 from .state import Block, Shell
@@ -24,7 +25,7 @@ class Host(Protocol):
     loop: Loop
     null: int
     cpu: int
-    score: bool
+    sacrifice: Sacrifice
     active: dict[int, Block]
     by_pid: dict[int, Block]
     bindings: dict[str, tuple[Bindings, str]]
@@ -74,7 +75,7 @@ class Workers:
         """Fork the process for the next block, if blocks of Python have been seen."""
         if self._digest is not None and self._spare is None:
             try:
-                self._spare = self._fork(Mark(tag_of(0, 0), self._host.cpu, self._host.score), self._digest)
+                self._spare = self._fork(Mark(tag_of(0, 0), self._host.cpu), self._digest)
             except BlockingIOError:  # there is no room for a reserve
                 self._digest = None
 
@@ -122,7 +123,8 @@ class Workers:
         host = self._host
         bound = host.bindings.get(digest)
         # The pipes of the block are open by now, and belong to it alone.
-        return processes.fork(mark, host.null, host.loop.top, bound[0] if bound else None, digest)
+        with host.sacrifice:
+            return processes.fork(mark, host.null, host.loop.top, bound[0] if bound else None, digest)
 
     def _feed(self, worker: processes.Worker, block: Block) -> None:
         host, shell = self._host, block.shell

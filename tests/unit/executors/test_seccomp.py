@@ -21,8 +21,10 @@ from agentd.executors.seccomp import MACHINES, NEWEST, numbers, program
 from tests.unit.executors.walled import Walls, ask, filtered, run
 
 HERE = platform.machine()
-ABSENT = {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "process_madvise"}
-LOOKED_INTO = {"clone", "ioctl", "personality", "socket", "socketpair"}
+ABSENT = {"openat2", "clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "process_madvise"}
+MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "open": 2, "openat": 3}
+MODES |= {"mkdir": 1, "mkdirat": 2, "mknod": 1, "mknodat": 2}
+LOOKED_INTO = {"clone", "ioctl", "personality", "socket", "socketpair", *MODES}
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 
 
@@ -67,13 +69,40 @@ def test_numbers_that_are_not_of_this_machine(machine: str) -> None:
 
 
 @given(
-    st.sampled_from(list(MACHINES)), st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 70), min_size=3, max_size=3)
+    st.sampled_from(list(MACHINES)), st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 70), min_size=4, max_size=4)
 )
 def test_the_upper_half_of_an_argument_changes_nothing(machine: str, args: list[int]) -> None:
     made, known = program(machine, vsock=True), numbers(machine)
-    for name in LOOKED_INTO:
+    for name in LOOKED_INTO & set(known):
         low = judge(made, MACHINES[machine], known[name], *(arg & 0xFFFFFFFF for arg in args))
         assert judge(made, MACHINES[machine], known[name], *args) == low
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_file_lends_the_rights_of_its_owner(machine: str) -> None:
+    known = numbers(machine)
+    for name, at in MODES.items():
+        if name in known:
+            for mode in (0o4755, 0o2755, 0o6000):
+                assert judge(program(machine), MACHINES[machine], known[name], *(0,) * at, mode) == FAIL | errno.EPERM
+            assert judge(program(machine), MACHINES[machine], known[name], *(0,) * at, 0o1777) == ALLOW
+
+
+def test_the_bits_that_lend_rights_are_refused_for_real(tmp_path: Path) -> None:
+    code = """
+os.chdir(sys.argv[1])
+open("file", "w").close()
+answer([
+    attempt(os.chmod, "file", 0o4755),
+    attempt(os.chmod, "file", 0o2755),
+    attempt(os.open, "made", os.O_CREAT | os.O_WRONLY, 0o4755),
+    attempt(os.mkdir, "folder", 0o2755),
+    attempt(os.mkfifo, "fifo", 0o4644),
+    attempt(os.chmod, "file", 0o1755),
+])
+"""
+    assert ask(filtered(program()), code, str(tmp_path)) == [*["EPERM"] * 5, ""]
+    assert sorted(os.listdir(tmp_path)) == ["file"]
 
 
 @pytest.mark.parametrize("machine", MACHINES)
