@@ -110,10 +110,8 @@ class SandboxedExecutor(RunnerExecutor):
         report = await self._battery()
         if report.holes:
             self._vouched.discard(self.version)
-            known = ", ".join(sorted(self.known_versions))
-            raise ExecutorUnavailable(
-                f"{self.name}: version {self.version} is not known here ({known} is), and does not hold: {report}"
-            )
+            known = f"; known to hold: {', '.join(sorted(self.known_versions))}" if self.known_versions else ""
+            raise ExecutorUnavailable(f"{self.name} {self.version} does not hold here: {report}{known}")
 
     async def _battery(self) -> Report:
         from agentd.executors.battery.run import verify
