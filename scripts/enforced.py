@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
@@ -66,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", action="store_true", help="try every back end here first")
     if parser.parse_args().run:
+        sys.path.insert(0, str(DOCS.parent))
         from tests.contract.executor.battery import recorded
 
         RECORD.write_text(text_of(recorded()), "utf-8")

@@ -7,9 +7,12 @@ import inspect
 import re
 from pathlib import Path
 
+import click
+
 import agentd
 from agentd.core import errors, events
-from agentd.executors import Limits
+from agentd.cli import doctor
+from agentd.executors import Limits, launch, plain, registry
 from agentd.llm import scripted
 from agentd.mcp import contents, templates
 from agentd.patch.options import CallOptions
@@ -34,11 +37,19 @@ GROUPS = {
             "ResourceRef",
         ),
     ),
-    "Where code runs": ("LocalExecutor", "SubprocessExecutor"),
+    "Where code runs": (
+        *("Policy", "LocalExecutor", "BwrapExecutor", "SrtExecutor", "DockerExecutor", "MicrosandboxExecutor"),
+        *("create_sandbox_runtime_executor", "create_microsandbox_cli_executor"),
+        *("SandboxRuntimeExecutor", "MicrosandboxCLIExecutor", "SubprocessExecutor"),
+    ),
     "Models for tests": ("ScriptedModel", "replay"),
     "Errors": ("AgentdError",),
 }
-INTERNAL = {"warm", "forget", "mcp_source", "asked"}
+FINDING = ("create", "backend", "names", "plugins")
+INTERNAL = {
+    *("warm", "forget", "mcp_source", "asked", "look", "guard", "environment", "seconds", "ticket"),
+    *("command", "ports", "limits", "timeout", "open"),
+}
 HEAD = """# Reference
 
 Made from the docstrings by `scripts/reference.py`; change those.
@@ -60,6 +71,10 @@ def reference() -> str:
     parts.append(f"## Options of a call\n\n{text(CallOptions)}\n")
     parts.append(f"## `agentd.mcp.contents`\n\n{text(contents)}\n\n{table(values(contents))}")
     parts.append(f"## `agentd.mcp.templates`\n\n{listing(templates, ('expand', 'variables'))}")
+    parts.append(f"## Plain calls of an executor\n\n{text(plain.PlainCalls)}\n\n{methods(plain.PlainCalls)}")
+    parts.append(f"## `agentd.executors.registry`\n\n{text(registry)}\n\n{listing(registry, FINDING)}")
+    parts.append(f"## `agentd.executors.launch`\n\n{listing(launch, ('Probe', 'Launch', 'ProcessLaunch'))}")
+    parts.append(f"## `agentd doctor`\n\n{helped(doctor.command)}")
     parts.append(f"## `agentd.executors.Limits`\n\n{code(f'Limits{signature(Limits)}')}\n{text(Limits)}\n")
     parts.append(f"## `agentd.llm.scripted`\n\n{listing(scripted, ('Reply', 'Rule', 'Request', 'ToolCall'))}")
     parts.append(f"## `agentd.core.errors`\n\n{table(family())}")
@@ -85,6 +100,16 @@ def members(cls: type) -> list[str]:
         said = text(member).replace("\n", "\n  ").replace("\n  \n", "\n\n")
         found.append(f"`{shown}`" + (f": {said}" if said else ""))
     return found
+
+
+def methods(cls: type) -> str:
+    return "\n".join(f"- {member}" for member in members(cls)) + "\n"
+
+
+def helped(command: click.Command) -> str:
+    """Return what `--help` shows."""
+    with click.Context(command, info_name=f"agentd {command.name}", terminal_width=100) as context:
+        return code(command.get_help(context))
 
 
 def listing(module: object, names: tuple[str, ...]) -> str:

@@ -111,7 +111,7 @@ class BwrapExecutor(SandboxedExecutor):
             command += ["--ro-bind-try", place, place]
         for place in filter(os.path.exists, _SECRETS):
             command += ["--ro-bind", "/dev/null", place]
-        for place, mode in (("/tmp", "1777"), (HOME, "0700")):
+        for place, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0700")):
             command += ["--perms", mode, "--size", str(_SCRATCH), "--tmpfs", place]
         command += ["--symlink", "/tmp", "/var/tmp"]
         for mount in mounts(self.policy, self.workspace_dir):

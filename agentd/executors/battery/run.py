@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agentd.core.actions import Action, ActionResult, Bindings, Kind
+from agentd.core.ids import new_id
 from agentd.core.protocols import Executor, Shell
 from agentd.executors.battery.canaries import Canaries
 from agentd.executors.battery.inside import (
@@ -59,7 +60,7 @@ async def run_battery(executor: Executor, canaries: Canaries, cases: Sequence[st
 
     What the probes report is only half of it: where the host can see whether something happened, that counts.
     """
-    shell = await executor.open("agentd-battery")
+    shell = await executor.open(new_id("battery"))
     try:
         first = [case for case in cases if case not in _LAST]
         told = await _probe(shell, canaries, first)

@@ -34,9 +34,12 @@ def wear(tag: int) -> None:
 
 
 def put_on(pid: int, tag: int) -> None:
-    """Give the tag to another process."""
-    hard = resource.prlimit(pid, resource.RLIMIT_RTTIME)[1]
-    resource.prlimit(pid, resource.RLIMIT_RTTIME, (tag, hard))
+    """Give the tag to another process, if it is still there."""
+    try:
+        hard = resource.prlimit(pid, resource.RLIMIT_RTTIME)[1]
+        resource.prlimit(pid, resource.RLIMIT_RTTIME, (tag, hard))
+    except ProcessLookupError:
+        return
 
 
 def tag_on(pid: int) -> int:

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 
 from .bindings import Bindings, Finder
 from .calls import Calls
-from .processes import wear
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +75,6 @@ def become(mark: Mark, null: int, top: int, keep: int) -> int:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    wear(mark.tag)
     if mark.cpu:
         resource.setrlimit(resource.RLIMIT_CPU, (mark.cpu, mark.cpu))
     os.dup2(null, 1)

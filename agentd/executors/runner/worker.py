@@ -12,6 +12,7 @@ from types import ModuleType
 
 from . import python
 from .bindings import Bindings
+from .processes import put_on
 from .wire import SCM_RIGHTS, SOL_SOCKET, FrameReader, Header, pack, received_fds
 
 _FD_SIZE = array.array("i").itemsize
@@ -42,6 +43,8 @@ def fork(mark: python.Mark, null: int, top: int, bindings: Bindings | None, dige
         finally:
             os._exit(1)
     theirs.close()
+    # Not by the process itself: it would put this mark over that of a block which it has been given meanwhile.
+    put_on(pid, mark.tag)
     return Worker(pid, ours, digest, mark.tag)
 
 

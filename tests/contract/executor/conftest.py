@@ -10,21 +10,71 @@ from pathlib import Path
 import pytest
 
 from agentd.core.protocols import Executor
-from agentd.executors import create
 from agentd.executors.cgroups import Group, membership
+from tests.contract.executor.backends import make as make_executor
+from tests.contract.executor.backends import reason_against
 from tests.contract.executor.harness import Session, running
 
-FACTORIES = ["local"]
+# What is tested lies in the runner, mostly, which is the same program everywhere: one sandbox will do for that.
+FACTORIES = ("local", "bwrap")
+# These meet what is a back end's own: how it starts, ends, is killed, limits. srt takes most of a second to start.
+EVERYWHERE = {
+    "test_a_block_cannot_kill_the_host_and_the_next_one_runs",
+    "test_a_flood_of_output_and_calls",
+    "test_a_full_disk_leaves_the_old_file",
+    "test_a_timeout_kills_everything_of_many_blocks",
+    "test_a_timeout_of_python_kills_what_it_started",
+    "test_an_executor_that_was_never_used",
+    "test_cancelling_at_once",
+    "test_cancelling_kills_everything",
+    "test_closing_the_executor_ends_everything",
+    "test_descriptors_held_by_what_was_left_running_are_not_missed",
+    "test_directory_and_exported_variables_last_and_nothing_else",
+    "test_limits_of_one_process",
+    "test_many_blocks_leave_no_descriptors",
+    "test_many_executors_leave_nothing",
+    "test_memory_is_limited",
+    "test_memory_of_many_processes",
+    "test_no_variable_of_the_host_is_seen",
+    "test_one_event_loop_after_another",
+    "test_the_death_of_the_host_ends_everything",
+    "test_the_process_limit_counts_the_whole_tree",
+    "test_threads_call_at_the_same_time",
+    "test_what_a_finished_block_leaves_stays_until_the_shell_is_closed",
+}
+# Proxy and temporary folder are ours there only; the other one is as many seconds long as there are kinds of blocks.
+OWN = {
+    "test_a_timeout_kills_everything_and_keeps_the_output": ("local",),
+    "test_connections_to_the_proxy_are_bounded_at_the_host": ("bwrap",),
+    "test_what_is_memory_of_the_machine_is_bounded": ("bwrap",),
+}
 
 
-@pytest.fixture(params=FACTORIES)
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Executor]:
-    """Return what makes an executor of the kind under test, on a workspace of its own."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test in the back ends that it is for."""
+    if "make" in metafunc.fixturenames:
+        name = metafunc.function.__name__
+        usual = (*FACTORIES, "srt") if name in EVERYWHERE else FACTORIES
+        metafunc.parametrize("make", OWN.get(name, usual), indirect=True)
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Executor]]:
+    """Return what makes an executor of the kind under test, on a workspace of its own; all are closed in the end."""
+    name = str(request.param)
+    against = reason_against(name)
+    if against:
+        pytest.skip(f"not installable: {name}: {against}")
+
+    made: list[Executor] = []
 
     def build(**options: object) -> Executor:
-        return create(request.param, tmp_path / "workspace", **options)
+        made.append(make_executor(name, tmp_path / "workspace", **options))
+        return made[-1]
 
-    return build
+    yield build
+    for one in made:
+        one.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentd.core.actions import Action, ActionResult, Bindings, Kind
 from agentd.core.protocols import Door, Shell
+from agentd.executors.runner.processes import descendants
 
 SOURCE = '''
 def echo(*, value):
@@ -99,6 +100,16 @@ def running(mark: str) -> list[int]:
             if mark.encode() in words:
                 found.append(int(name))
     return found
+
+
+def host_pid(inner: int) -> int:
+    """Return the number that a process of ours has on the host, from the one that it has inside of its sandbox."""
+    for one in descendants(os.getpid()):
+        status = Path(f"/proc/{one.pid}/status").read_text()
+        spaces = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
+        if int(spaces[-1]) == inner:
+            return one.pid
+    raise AssertionError(f"no process has the number {inner} inside of a sandbox")
 
 
 async def until_gone(mark: str, seconds: float = 2.0) -> list[int]:

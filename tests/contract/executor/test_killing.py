@@ -56,6 +56,16 @@ async def test_a_timeout_kills_everything_and_keeps_the_output(session: Session,
     assert await session.out("echo next") == "next\n"
 
 
+async def test_a_timeout_kills_everything_of_many_blocks(session: Session, mark: str) -> None:
+    scripts = ["echo begun; " + script.replace("{m}", mark) for script in ESCAPES.values()]
+    results = await asyncio.gather(*(session.bash(script, timeout=4) for script in scripts))
+    told = {name: (result.exit_code, result.reason) for name, result in zip(ESCAPES, results, strict=True)}
+    assert told == dict.fromkeys(ESCAPES, (124, "timeout"))
+    assert [result.output[:6] for result in results] == ["begun\n"] * len(ESCAPES)
+    assert await until_gone(mark) == []
+    assert await session.out("echo next") == "next\n"
+
+
 async def test_a_timeout_of_python_kills_what_it_started(session: Session, mark: str) -> None:
     code = f"import subprocess\nsubprocess.Popen(['setsid', 'sleep', '{mark}'])\nprint('x')\nwhile True: pass"
     block = asyncio.create_task(session.python(code, timeout=1.5))
@@ -85,6 +95,21 @@ async def test_cancelling_at_once(session: Session, mark: str) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await block
     assert await until_gone(mark) == []
+
+
+async def test_cancelling_a_block_whose_process_had_just_been_made(session: Session, mark: str) -> None:
+    await session.python("pass")
+    runner = await session.out("echo $PPID")
+    for _ in range(6):
+        # The process for the next block is made when one has ended, and here it is wanted at once.
+        await session.python("pass")
+        block = asyncio.create_task(session.python(f"import os; os.system('sleep {mark}')"))
+        await until_running(mark)
+        block.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await block
+        assert await until_gone(mark) == []
+    assert await session.out("echo $PPID") == runner
 
 
 async def test_a_block_in_the_queue_of_a_namespace_can_be_cancelled(session: Session) -> None:
@@ -177,14 +202,14 @@ async def test_a_stopped_runner_is_given_up(session: Session, mark: str) -> None
 HOST = """
 import asyncio, sys
 from agentd.core.actions import Action, Bindings, Kind
-from agentd.executors import create
+from tests.contract.executor.backends import make
 
 class Door:
     def call(self, request):
         return b""
 
 async def main():
-    executor = create(sys.argv[1], sys.argv[2])
+    executor = make(sys.argv[1], sys.argv[2])
     shell = await executor.open("one")
     mark = sys.argv[3]
     code = f"(setsid env -i sleep {mark} </dev/null >/dev/null 2>&1 &); trap '' TERM HUP; sleep {mark}"

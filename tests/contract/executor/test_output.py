@@ -114,9 +114,11 @@ async def test_an_error_of_the_reader_ends_the_block_and_comes_back(session: Ses
     assert await session.out("echo next") == "next\n"
 
 
-async def test_a_full_disk_loses_the_file_and_not_the_result(make: Callable[..., Executor], small_disk: Path) -> None:
+async def test_a_full_disk_loses_the_file_and_not_the_result(
+    make: Callable[..., Executor], small_disk: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "workspace").symlink_to(small_disk)
     executor = make()
-    (executor.workspace_dir / ".agentd").symlink_to(small_disk)
     session = Session(await executor.open("one"))
     result = await session.bash("seq 1000000")
     assert result.exit_code == 0
