@@ -48,7 +48,7 @@ CLAUSES = """## Who keeps the policy
 """
 # These hang on the machine: a control group can be made by root, mostly.
 BY_MACHINE = {
-    "processes": ({"cgroup", "watched"}, "cgroup, else counted by the runner"),
+    "processes": ({"cgroup", "rlimit", "watched"}, "cgroup, else rlimit (bwrap) or counted by the runner"),
     "memory": ({"cgroup", "rlimit"}, "cgroup, else rlimit of each process"),
 }
 NOBODY = "not enforced"

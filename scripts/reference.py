@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 
 import agentd
-from agentd.core import errors, events
 from agentd.cli import doctor
-from agentd.executors import Limits, launch, plain, registry
+from agentd.core import errors, events
+from agentd.executors import Limits, launch, registry
+from agentd.executors.host import RunnerExecutor
+from agentd.executors.plain import PlainCalls
 from agentd.llm import scripted
 from agentd.mcp import contents, templates
 from agentd.patch.options import CallOptions
@@ -71,7 +73,7 @@ def reference() -> str:
     parts.append(f"## Options of a call\n\n{text(CallOptions)}\n")
     parts.append(f"## `agentd.mcp.contents`\n\n{text(contents)}\n\n{table(values(contents))}")
     parts.append(f"## `agentd.mcp.templates`\n\n{listing(templates, ('expand', 'variables'))}")
-    parts.append(f"## Plain calls of an executor\n\n{text(plain.PlainCalls)}\n\n{methods(plain.PlainCalls)}")
+    parts.append(f"## Plain calls of an executor\n\n{text(PlainCalls)}\n\n{methods(PlainCalls, RunnerExecutor)}")
     parts.append(f"## `agentd.executors.registry`\n\n{text(registry)}\n\n{listing(registry, FINDING)}")
     parts.append(f"## `agentd.executors.launch`\n\n{listing(launch, ('Probe', 'Launch', 'ProcessLaunch'))}")
     parts.append(f"## `agentd doctor`\n\n{helped(doctor.command)}")
@@ -102,8 +104,9 @@ def members(cls: type) -> list[str]:
     return found
 
 
-def methods(cls: type) -> str:
-    return "\n".join(f"- {member}" for member in members(cls)) + "\n"
+def methods(*classes: type) -> str:
+    """Return the members of some classes that have a docstring there."""
+    return "".join(f"- {member}\n" for cls in classes for member in members(cls) if not member.endswith("`"))
 
 
 def helped(command: click.Command) -> str:
@@ -149,11 +152,15 @@ class Bare(str):
 
 def signature(thing: object) -> str:
     """Return the parameters, and what a function returns."""
-    if not callable(thing):
+    if not callable(thing) or getattr(thing, "_is_protocol", False):
         return ""
     found = inspect.signature(thing)
+    # The types of a pydantic model's fields are told by the names that they have in its source.
+    told: dict[str, object] = inspect.get_annotations(thing) if hasattr(thing, "model_fields") else {}
     shown = [
-        each.replace(annotation=Bare(each.annotation)) for each in found.parameters.values() if each.name != "self"
+        each.replace(annotation=Bare(told.get(each.name, each.annotation)))
+        for each in found.parameters.values()
+        if each.name != "self"
     ]
     returns = inspect.Signature.empty if isinstance(thing, type) else Bare(found.return_annotation)
     whole = str(found.replace(parameters=shown, return_annotation=returns))

@@ -15,7 +15,7 @@ from typing import ClassVar
 from agentd.core.errors import ExecutorUnavailable
 from agentd.executors.environment import outline
 from agentd.executors.landlock import BIND_ABI, landlock_abi
-from agentd.executors.launch import Launch, Probe, ProcessLaunch, compiled_runner
+from agentd.executors.launch import RUNNER_PROCESSES, Launch, Probe, ProcessLaunch, compiled_runner
 from agentd.executors.mounts import (
     HOME,
     RUNNER_INSIDE,
@@ -71,6 +71,10 @@ class BwrapExecutor(SandboxedExecutor):
         return _tried(found, os.stat(found).st_mtime_ns)
 
     def _keep(self) -> dict[str, str]:
+        if self._limits.report.get("processes") == "watched" and os.geteuid() != 0:
+            # Counted for this user in this namespace of users: for the sandbox alone. Root is not bound by it.
+            self._limits.rlimits["RLIMIT_NPROC"] = (self.policy.processes or 0) + RUNNER_PROCESSES
+            self._limits.report["processes"] = "rlimit"
         probe = self.probe()
         probe.demand(self.name)
         keeps: dict[str, str] = dict.fromkeys(("readable", "hidden", "writable"), "mount namespace, Landlock")

@@ -43,3 +43,8 @@ def test_the_record_says_what_was_found_here(name: str, identity: str) -> None:
 
 def test_the_page_says_what_is_recorded() -> None:
     assert enforced.PAGE.read_text("utf-8") == enforced.page(enforced.read()), TOLD
+
+
+@pytest.mark.parametrize(("name", "identity"), [run for run in RUNS if run.values[0] == "bwrap"])
+def test_the_kernel_counts_processes_for_an_ordinary_user_too(name: str, identity: str) -> None:
+    assert outcome_of(name, identity)["enforcement"]["processes"] in ("cgroup", "rlimit")
