@@ -12,12 +12,13 @@ import contextlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from agentd.core.errors import OptionError
 from agentd.core.ids import new_id
-from agentd.executors.folders import FOLDER, Tree, change_mode, opened, status_of
+from agentd.executors.folders import FOLDER, TICK, Tree, change_mode, opened, status_of
 
 ANYWHERE = "**/"
 REFUSED = (".agentd", "refused")
@@ -54,6 +55,7 @@ class Wards:
         self._replaced: dict[str, None] = {}
         self._told: set[str] = set()
         self._refused: _Refused | None = None
+        self._settled: tuple[int, int] | None = None
         self._round()
 
     @property
@@ -88,8 +90,14 @@ class Wards:
     def _round(self) -> dict[str, str]:
         root = os.open(self._workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            status = os.fstat(root)
+            times = status.st_mtime_ns, status.st_ctime_ns
+            settled = status.st_ctime_ns + TICK < time.time_ns()
             for parts in self._fixed:
-                self._check(root, "", parts)
+                # Nothing has come into being directly in the workspace, or its times were others.
+                if len(parts) > 1 or times != self._settled:
+                    self._check(root, "", parts)
+            self._settled = times if settled else None
             return self._tree.walk(root, self._visit) if self._tree else {}
         finally:
             os.close(root)
