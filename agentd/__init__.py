@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agentd.core.errors import AgentdError
-    from agentd.executors import LocalExecutor, SubprocessExecutor
+    from agentd.executors import (
+        BwrapExecutor,
+        DockerExecutor,
+        LocalExecutor,
+        MicrosandboxCLIExecutor,
+        MicrosandboxExecutor,
+        Policy,
+        SandboxRuntimeExecutor,
+        SrtExecutor,
+        SubprocessExecutor,
+        create_microsandbox_cli_executor,
+        create_sandbox_runtime_executor,
+    )
     from agentd.llm.replay import replay
     from agentd.llm.scripted import ScriptedModel
     from agentd.mcp.client import MCPClient
@@ -46,16 +58,21 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AgentdError",
+    "BwrapExecutor",
     "ClientSampling",
     "CodeExecution",
     "CodeOutput",
     "CodeStarted",
+    "DockerExecutor",
     "ElicitationRequest",
     "HTTPServer",
     "LocalExecutor",
     "LogMessage",
     "MCPClient",
     "MCPHandlers",
+    "MicrosandboxCLIExecutor",
+    "MicrosandboxExecutor",
+    "Policy",
     "PromptRef",
     "ReasoningDelta",
     "ResourceRef",
@@ -63,12 +80,16 @@ __all__ = [
     "SamplingAnswer",
     "SamplingMessage",
     "SamplingRequest",
+    "SandboxRuntimeExecutor",
     "ScriptedModel",
+    "SrtExecutor",
     "SubprocessExecutor",
     "TextDelta",
     "ToolCall",
     "ToolProgress",
     "TurnEnd",
+    "create_microsandbox_cli_executor",
+    "create_sandbox_runtime_executor",
     "display_events",
     "display_events_async",
     "open_bridge",
@@ -81,7 +102,19 @@ __all__ = [
 
 _HOMES = {
     "agentd.core.errors": ("AgentdError",),
-    "agentd.executors": ("LocalExecutor", "SubprocessExecutor"),
+    "agentd.executors": (
+        "BwrapExecutor",
+        "DockerExecutor",
+        "LocalExecutor",
+        "MicrosandboxCLIExecutor",
+        "MicrosandboxExecutor",
+        "Policy",
+        "SandboxRuntimeExecutor",
+        "SrtExecutor",
+        "SubprocessExecutor",
+        "create_microsandbox_cli_executor",
+        "create_sandbox_runtime_executor",
+    ),
     "agentd.llm.scripted": ("ScriptedModel",),
     "agentd.llm.replay": ("replay",),
     "agentd.mcp.client": ("MCPClient",),

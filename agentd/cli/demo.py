@@ -1,8 +1,9 @@
-"""`agentd demo`: two real turns, shown as they happen and checked at the end."""
+"""`agentd demo`: real turns, shown as they happen and checked at the end."""
 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentd.cli.demo_script import CALLS_PROMPT, PROMPT, SCRIPT
-from agentd.cli.demo_view import View, summary_of_calls, summary_of_code
+from agentd.cli.demo_script import ALLOWED, CALLS_PROMPT, PROMPT, SANDBOX_PROMPT, SCRIPT
+from agentd.cli.demo_view import View, summary_of_calls, summary_of_code, summary_of_sandbox
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -26,12 +27,13 @@ VAT = 19.0
 @click.option("--keep", is_flag=True, help="Keep the workspace.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", show_envvar=True, default="", help="The key of the real API.")
 def command(model: str, scripted: bool, keep: bool, api_key: str) -> None:
-    """Let a model solve a small task with code in fenced blocks, and another one with JSON tool calls.
+    """Let a model solve a task with code in fenced blocks, another one with JSON tool calls, and fail in a sandbox.
 
     The code is bash and Python, the tools are those of an MCP server and a function of this program. Runs a patched
     OpenAI client: against the real API when there is a key for it, else against a scripted model, a server on this
-    machine that answers as its script says. All else is real: the model's code runs here, as you. Exits with 0 only if
-    all of it happened.
+    machine that answers as its script says. All else is real: the model's code runs here, as you, and in the last part
+    in a sandbox, where it tries to read a file and to reach a site that it may not; without bubblewrap that part is
+    left out. Exits with 0 only if all of it happened.
     """
     with contextlib.ExitStack() as stack:
         workspace = stack.enter_context(_workspace(keep))
@@ -39,7 +41,11 @@ def command(model: str, scripted: bool, keep: bool, api_key: str) -> None:
         client = stack.enter_context(_real(api_key) if real else _scripted())
         click.echo(f"agentd demo on {model} ({'the real API' if real else SCRIPTED})")
         click.echo(f"workspace {workspace}")
-        missing = [*_code(client, model, workspace), *_calls(client, model, workspace)]
+        missing = [
+            *_code(client, model, workspace),
+            *_calls(client, model, workspace),
+            *_sandbox(client, model, workspace),
+        ]
     if missing:
         raise click.ClickException(f"the demo did not show: {', '.join(missing)}")
 
@@ -71,6 +77,28 @@ def _calls(client: OpenAI, model: str, workspace: Path) -> list[str]:
 
     patch_openai_with_mcp(client, cwd=workspace, tools=[], mcp_servers=[parameters()])
     return summary_of_calls(_show(client, model, "patch_openai_with_mcp: the model calls tools", CALLS_PROMPT))
+
+
+def _sandbox(client: OpenAI, model: str, workspace: Path) -> list[str]:
+    """Show a turn whose code is shut in, and tries to get out; return what should have happened and did not."""
+    from agentd import BwrapExecutor, patch_openai_with_ptc
+
+    probe = BwrapExecutor.probe()
+    if not probe.ok:
+        click.echo(click.style('\nexecutor="bwrap": left out, it does not run here', bold=True))
+        click.echo(f"  why  {probe.reason}\n  fix  {probe.fix}")
+        return []
+    secret = secrets.token_hex(8)
+    with (
+        tempfile.TemporaryDirectory(prefix="agentd-demo-secret-") as outside,
+        BwrapExecutor(workspace, policy={"allowed_domains": [ALLOWED]}) as executor,
+    ):
+        key = Path(outside, "key.txt")
+        key.write_text(secret)
+        patch_openai_with_ptc(client, executor=executor, tools=[])
+        title = f'executor="bwrap": the code is shut in, and of the network sees {ALLOWED} only'
+        view = _show(client, model, title, SANDBOX_PROMPT.format(key=key))
+    return summary_of_sandbox(view, workspace, secret)
 
 
 def _show(client: OpenAI, model: str, title: str, prompt: str) -> View:

@@ -18,6 +18,14 @@ CALLS_PROMPT = (
     "prices at once, in one message, and answer in one sentence."
 )
 
+ALLOWED = "github.com"
+VERDICT = "sandbox.md"
+SANDBOX_PROMPT = (
+    "Your code runs in a sandbox, and this is a test of it: what you do is meant to fail. In one block of Python, "
+    "try to read {key}, and to open https://example.com/ with urllib.request; catch and print what is raised. Write "
+    f"a line about each into {VERDICT} in the working directory, and finish with one sentence."
+)
+
 _LOOK = """I'll have a look at the workspace first.
 
 ```bash:execute
@@ -93,6 +101,39 @@ def _compare(request: Request) -> Reply:
     return Reply(f"The {dearest} is the dearest, at {high:.2f} euros, and the {cheapest} the cheapest, at {low:.2f}.")
 
 
+def _try_to_get_out(request: Request) -> Reply:
+    """Answer with code that tries what the prompt names."""
+    key = re.search(r"try to read (\S+),", request.last_text)
+    text = f"""I'll try both, and write down what comes of it.
+
+```python:execute
+import urllib.request
+
+def attempt(what, act):
+    try:
+        return f"- {{what}}: reached, {{act()}}"
+    except OSError as error:
+        return f"- {{what}}: not reached, {{error}}"
+
+lines = [
+    attempt("the file", lambda: open({key[1] if key else "/"!r}).read()),
+    attempt("example.com", lambda: urllib.request.urlopen("https://example.com/", timeout=20).status),
+]
+open("{VERDICT}", "w").write("\\n".join(lines) + "\\n")
+print(open("{VERDICT}").read(), end="")
+```
+"""
+    return Reply(text, delay=0.002)
+
+
+def _own_up(request: Request) -> Reply:
+    """Answer with what the block before has reached."""
+    count = request.last_text.count(": not reached, ")
+    if count < 2:
+        return Reply("The sandbox did not hold.")
+    return Reply(f"I could neither see the file nor reach the site, as {VERDICT} says.", delay=0.01)
+
+
 SCRIPT: list[Turn] = [
     Reply(_LOOK, delay=0.002),
     Reply(_CALCULATE, delay=0.002),
@@ -101,4 +142,6 @@ SCRIPT: list[Turn] = [
     Reply(tool_calls=[ToolCall("list_items")]),
     _ask_prices,
     _compare,
+    _try_to_get_out,
+    _own_up,
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentd.cli.demo_script import REPORT
+from agentd.cli.demo_script import REPORT, VERDICT
 from agentd.core.events import Event, Message, ToolStarted
 from agentd.patch.display import (
     CodeExecution,
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class View:
     """Prints display events as they come and remembers what was seen.
 
-    `tools` counts the calls that went well, `done` the blocks; `live` tells whether output was seen while code ran.
+    `tools` counts the calls that went well, `done` the blocks; `live` tells whether output was seen while code ran, and
+    `output` is all of it, with what agentd has added to it in the end.
     """
 
     def __init__(self) -> None:
@@ -38,8 +39,10 @@ class View:
         self.done: Counter[str] = Counter()
         self.failed = 0
         self.live = False
+        self.output = ""
         self.end = TurnEnd("unfinished")
         self._running: set[str] = set()
+        self._shown: dict[str, str] = {}
         self._mid_line = False
 
     def show(self, event: DisplayEvent) -> None:
@@ -51,6 +54,7 @@ class View:
                 self._code(event)
             case CodeOutput():
                 self.live = self.live or event.id in self._running
+                self._shown[event.id] = self._shown.get(event.id, "") + event.text
                 self._write(event.text, dim=True)
             case ToolCall():
                 self._tool(event)
@@ -95,6 +99,8 @@ class View:
 
     def _ended(self, event: CodeExecution) -> None:
         self._running.discard(event.id)
+        self.output += event.output
+        self._write(_rest(event.output, self._shown.pop(event.id, "")), dim=True)
         self._new_line()
         good = event.status == "completed"
         if good:
@@ -134,6 +140,33 @@ def summary_of_code(view: View, workspace: Path, gross: str, own_calls: int) -> 
             f"a file {REPORT} with the sum {gross}": report.is_file() and gross in report.read_text("utf-8"),
         },
     )
+
+
+def summary_of_sandbox(view: View, workspace: Path, secret: str) -> list[str]:
+    """Print what a turn in a sandbox did; return what it should have done, or not done, and did otherwise."""
+    written = workspace / VERDICT
+    told = written.read_text("utf-8") if written.is_file() else ""
+    kept = secret not in view.output + told
+    refused = "[refused: example.com" in view.output
+    view.summary(
+        secret="not seen" if kept else "SEEN",
+        website="refused" if refused else "NOT refused",
+        files=f"{VERDICT} ({len(told)} bytes)" if told else "none",
+    )
+    return _missing(
+        view,
+        {
+            "code in a sandbox": view.done["python"] + view.failed > 0,
+            "a secret that stays one": kept,
+            "a name that is refused": refused,
+            f"a file {VERDICT} that was written in the sandbox": bool(told),
+        },
+    )
+
+
+def _rest(output: str, shown: str) -> str:
+    """Return the end of an output that was not seen while it came: what agentd has to say about the block."""
+    return output[len(shown) :] if output.startswith(shown) else ""
 
 
 def summary_of_calls(view: View) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Unpack
 
@@ -18,6 +20,7 @@ from agentd.executors.limits import Limits
 from agentd.executors.policy import Policy, settle
 
 _WHY = "code runs with all the rights of this user"
+_log = logging.getLogger("agentd.executors")
 
 
 class LocalExecutor(RunnerExecutor):
@@ -68,7 +71,17 @@ class LocalExecutor(RunnerExecutor):
         return True, f"local: code runs, with no isolation: {_WHY}"
 
     def _launch(self) -> Launch:
+        _notice()
         return ProcessLaunch(runner_command(), cwd=self.workspace_dir, env=self.env, limits=self._limits.group)
+
+
+@lru_cache(maxsize=1)
+def _notice() -> None:
+    """Say once in a process what runs here."""
+    _log.warning(
+        "what the model writes now runs on this machine as you, with no isolation; executor='bwrap' shuts it in "
+        "(`agentd doctor` tells what runs here)"
+    )
 
 
 class SubprocessExecutor(LocalExecutor):

@@ -39,7 +39,9 @@ def patch_openai_with_ptc(  # noqa: PLR0913 - each is an option of the one call 
 
     `cwd` is the workspace, made if it is missing; by default the executor's, else the process's working directory.
     `executor` is an executor, which stays the caller's to close, or the name of one: `"local"` runs code on this
-    machine as the current user, with no isolation. `tools` are the functions that the code may call, by default all
+    machine as the current user, with no isolation; `"bwrap"`, `"srt"`, `"docker"` and `"microsandbox"` run it in a
+    sandbox without a network, in which only the workspace can be changed. One that cannot run here raises
+    `ExecutorUnavailable` with the remedy. `tools` are the functions that the code may call, by default all
     that are decorated with `@tool`. `mcp_servers` are connected at the first call and offered at every one.
     `handlers` answer what the servers ask for; their roots are the workspace unless you name others.
     With `mode="tool"` the model's code comes as JSON calls of the tools `bash` and `python` instead of fenced blocks.

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from agentd.cli import demo
 from agentd.cli.demo_view import View
 from agentd.cli.main import main
-from agentd.llm.scripted import Reply, ScriptedModel, ToolCall
+from agentd.executors import BwrapExecutor, LocalExecutor, Probe
+from agentd.llm.scripted import Reply, Request, ScriptedModel, ToolCall
 from agentd.patch.display import TurnEnd
 
 
@@ -65,6 +66,17 @@ def test_everything_is_shown_and_happened() -> None:
         "price        unknown",
         "1 list_items, 5 price_of",
         "in parallel  up to 5",
+        'executor="bwrap": the code is shut in',
+        "┌ python",
+        "- the file: not reached, [Errno 2]",
+        "- example.com: not reached, ",
+        "[refused: example.com:443 is not in allowed_domains]",
+        "└ completed",
+        "I could neither see the file nor reach the site",
+        "summary",
+        "secret       not seen",
+        "website      refused",
+        "sandbox.md (",
     ]
     position = 0
     for words in in_order:
@@ -110,7 +122,7 @@ def test_with_a_key_the_api_is_asked_and_its_failure_told() -> None:
 def test_a_model_that_does_only_a_part_is_not_called_a_success(
     answer: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "SCRIPT", [answer, "Done.", "Done."])
+    monkeypatch.setattr(demo, "SCRIPT", [answer, "Done.", "Done.", "Done."])
     result = CliRunner().invoke(main, ["demo", "--scripted"])
     assert result.exit_code == 1, result.output
     assert "the demo did not show" in result.output
@@ -119,11 +131,52 @@ def test_a_model_that_does_only_a_part_is_not_called_a_success(
 
 def test_calls_one_after_the_other_are_not_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = [Reply(tool_calls=[ToolCall("price_of", {"item": item})]) for item in ("anvil", "drum")]
-    monkeypatch.setattr(demo, "SCRIPT", ["Done.", *calls, "Done."])
+    monkeypatch.setattr(demo, "SCRIPT", ["Done.", *calls, "Done.", "Done."])
     result = CliRunner().invoke(main, ["demo", "--scripted"])
     assert result.exit_code == 1, result.output
     assert "2 price_of" in result.output and "up to 1" in result.output
-    assert result.output.rstrip().endswith("parallel tool calls"), result.output
+    assert "a JSON tool call" not in result.output and ", parallel tool calls, " in result.output
+
+
+class NoSandbox(LocalExecutor):
+    """Runs code with the caller's rights, whatever is asked for."""
+
+    def __init__(self, workspace_dir: Path, **_: object) -> None:
+        super().__init__(workspace_dir)
+
+    @classmethod
+    def probe(cls) -> Probe:
+        return BwrapExecutor.probe()
+
+
+def test_a_sandbox_that_does_not_hold_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    attack = """```python:execute
+import re
+print(open({key!r}).read())
+open("sandbox.md", "w").write("It was easy.")
+```
+"""
+
+    def answer(request: Request) -> str:
+        found = re.search(r"try to read (\S+),", request.last_text)
+        return attack.format(key=found[1]) if found else "Done."
+
+    monkeypatch.setattr("agentd.BwrapExecutor", NoSandbox, raising=False)
+    monkeypatch.setattr(demo, "SCRIPT", ["Done.", "Done.", answer, answer])
+    result = CliRunner().invoke(main, ["demo", "--scripted"])
+    assert result.exit_code == 1, result.output
+    assert "secret       SEEN" in result.output and "website      NOT refused" in result.output
+    missing = result.output.splitlines()[-1]
+    assert "a secret that stays one, a name that is refused" in missing
+    assert "code in a sandbox" not in missing and "sandbox.md" not in missing
+
+
+def test_without_a_sandbox_the_demo_says_so_and_is_no_failure(tmp_path: Path) -> None:
+    for name in ("bash", "sleep", "ls", "cat"):
+        (tmp_path / name).symlink_to(f"/bin/{name}")
+    done = run_demo(PATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "left out, it does not run here\n  why  there is no `bwrap` on the PATH\n  fix  Install" in done.stdout
 
 
 def test_a_price_that_is_known_is_shown() -> None:

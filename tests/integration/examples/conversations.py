@@ -53,16 +53,30 @@ CONVERSATIONS: dict[str, list[Turn]] = {
         saying(r"(Oslo)\n(Rome)", '{{"names": ["{}", "{}"]}}'),
     ],
     "Thank you.": ["You are welcome."],
+    "What is in my home folder?": [
+        bash('echo "$(ls -A ~ | wc -l) files in $HOME"'),
+        saying(r"(0) files in (/home/agentd)\n", "Nothing: {} files in {}, which is the sandbox's own."),
+    ],
+    "Put a key into .env.": [
+        bash("echo KEY=1 > .env"),
+        saying(r"\[(\.env may not be written here)", "I cannot: {}."),
+    ],
 }
 
+ADD_UP = "cat bills/*.txt | awk '{ sum += $2 } END { print sum }'"
+KEYLESS = "The bills come to {} euros; ~/.ssh is not there, and nothing of the network."
 AFFORD = """left = 150 - 147
 prices = {item: price_of(item=item) for item in list_items()}
 print(left, "left for", *[item for item in prices if prices[item] <= left])"""
 
 CONVERSATIONS |= {
     "What do the bills come to?": [
-        "I'll add them up.\n\n" + bash("cat bills/*.txt | awk '{ sum += $2 } END { print sum }'"),
+        "I'll add them up.\n\n" + bash(ADD_UP),
         saying(r"\n(\d+)\n", "The bills come to {} euros."),
+    ],
+    "What do the bills come to? And can you see my keys?": [
+        bash(f"{ADD_UP}; ls ~/.ssh; getent hosts example.com || echo alone"),
+        saying(r"(\d+)\nls: cannot access .*\.ssh.*\nalone", KEYLESS),
     ],
     "Which bill is the largest?": [
         "Let me sort them.\n\n" + bash("sort -k2 -nr bills/*.txt | head -1"),
@@ -108,6 +122,10 @@ CONVERSATIONS |= {
         python("numbers = [1, 2, 3]", " state=session"),
         python("print('sum', sum(numbers))", " state=session"),
         saying(r"sum (\d+)", "The sum is {}."),
+    ],
+    "Who are you, and what else runs here?": [
+        bash('echo "$(whoami), $(hostname), $(cat /proc/1/comm)"'),
+        saying(r"(\w+), (\w+), (\w+)", "I am {}, on a machine called {}, whose first process is {}."),
     ],
     "Count for ever.": [bash("for ((n = 0; ; n++)); do echo $n; sleep 0.1; done")],
     "How is the weather in Rome?": [Reply(tool_calls=[ToolCall("weather", {"city": "Rome"})])],

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from agentd import MicrosandboxExecutor
+from tests.fakes.mcp_servers import NPM
+
 FOLDER = Path(__file__).parents[3] / "examples"
 EXAMPLES = sorted(path.name for path in FOLDER.glob("*.py") if path.name != "model.py")
 LINES = 60
@@ -34,18 +37,29 @@ SHOWS = {
     "15_resources_and_prompts.py": r"note://monday says: Buy 3 drums\.\nYou asked 'Sum up monday in one sentence\.'",
     "16_record_and_replay.py": r"recording: True\nYou rolled a 4\.\nYou rolled a 4\.",
     "17_programs_outside.py": r'price_of\(\{"item":"drum"\}\)\n\{"ok": true, "value": 89\.9\}',
+    "18_a_sandbox.py": (
+        r"\('1\\n', 0\)\n.*Read-only file system\n.*\[refused: example\.com:443 is not in allowed_domains\]\n.*"
+        r"File too large\n\nMODE=test\n"
+    ),
+    "ptc_microsandbox.py": r"No virtual machine can run here, so no code was run\.\n.*: microsandbox: ",
+    "ptc_sandbox_runtime.py": (
+        r"srt 0\.0\.83: \d+ .*refused.*ls: .*\.ssh.*\[\.env may not be written here.*notes\.md was written at 20"
+    ),
     "ptc_with_mcp.py": r"we sell anvil balloon.*5 items for 262\.15\n\n262\.15 euros\.",
     "ptc_with_tools.py": r"skills/local\n.*144 12\.0\n.*The root of 144 is 12\.0; -1 has none",
 }
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return one with the proxy of a machine that has one, which must not come between an example and its model."""
-    return {**os.environ, "PYTHONPATH": str(FOLDER.parent), "HTTP_PROXY": "http://127.0.0.1:9", **more}
+    """Return one with srt in it, and a machine's proxy, which must not come between an example and its model."""
+    path = os.pathsep.join([str(NPM), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(FOLDER.parent), "HTTP_PROXY": "http://127.0.0.1:9", **more}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example(name: str, tmp_path: Path) -> None:
+    if name == "ptc_microsandbox.py" and MicrosandboxExecutor.probe().ok:
+        pytest.skip("not installable: where a virtual machine can run, this fetches an image from the network")
     ran = subprocess.run(
         [sys.executable, *WARNINGS, FOLDER / name],
         cwd=tmp_path,

@@ -15,7 +15,7 @@ import pytest
 
 from agentd.core.actions import Action, Bindings, Kind
 from agentd.core.errors import ExecutorUnavailable, OptionError, PathRefused
-from agentd.executors import host
+from agentd.executors import bwrap, host
 from agentd.executors.bwrap import BwrapExecutor
 from tests.contract.executor.harness import Session
 
@@ -253,3 +253,25 @@ def test_the_model_is_told_where_its_code_runs(workspace: Path) -> None:
     with BwrapExecutor(workspace) as closed, BwrapExecutor(workspace, policy=policy) as opened:
         assert closed.guidance.endswith("only, and reach nothing of the network.")
         assert "only github.com, *.python.org (by the proxy" in opened.guidance
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "fix"),
+    [
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+        ("user/max_user_namespaces", "0", "user.max_user_namespaces=15000"),
+        ("kernel/none", "", "In a container, allow user namespaces"),
+    ],
+)
+def test_the_remedy_goes_with_what_forbids_user_namespaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, fix: str
+) -> None:
+    (tmp_path / "bwrap").write_text("#!/bin/sh\necho bubblewrap 0.8.0; echo No permissions >&2; test $1 = --version\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(bwrap, "_setting", lambda path: value if path == f"/proc/sys/{setting}" else "")
+    probe = BwrapExecutor.probe()
+    assert (probe.ok, probe.version) == (False, "0.8.0")
+    assert "No permissions" in probe.reason
+    assert fix in probe.fix

@@ -13,7 +13,7 @@ import pytest
 
 from agentd.core.actions import Action, Bindings, Kind
 from agentd.core.errors import ExecutorUnavailable, OptionError
-from agentd.executors import cgroups, create, environment
+from agentd.executors import cgroups, create, environment, local
 from agentd.executors.limits import Limits
 from agentd.executors.local import LocalExecutor, SubprocessExecutor
 
@@ -161,3 +161,14 @@ async def test_an_executor_in_use_on_another_loop_is_refused(tmp_path: Path) -> 
 
     assert "one event loop" in await asyncio.to_thread(elsewhere)
     await executor.aclose()
+
+
+async def test_that_nothing_is_isolated_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    local._notice.cache_clear()
+    for number in range(2):
+        executor = LocalExecutor(tmp_path / str(number))
+        assert "no isolation" in repr(executor)
+        await executor.open("s")
+        await executor.aclose()
+    assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
+    assert "no isolation" in caplog.records[0].message
