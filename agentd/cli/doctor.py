@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
+import sys
 import tempfile
+import threading
 from dataclasses import asdict, dataclass, replace
+from typing import cast
 
 import click
 
@@ -13,6 +18,7 @@ from agentd.executors import registry
 from agentd.executors.launch import Probe
 from agentd.executors.plain import PlainCalls
 
+PATIENCE = 30.0
 GIVES = {
     "local": "no isolation: code runs with your rights",
     "bwrap": "Linux namespaces, seccomp, Landlock; allowed names by proxy",
@@ -42,9 +48,10 @@ def command(verify: bool, as_json: bool) -> None:
 
     Exits with 0 when code can run in at least one of them, and, with --verify, when every sandbox that runs holds.
     """
-    findings = [_find(name) for name in registry.names()]
-    if verify:
-        findings = [_verified(finding) if finding.ok else finding for finding in findings]
+    with contextlib.redirect_stdout(sys.stderr):  # what a plug-in prints is no part of the report
+        findings = [_find(name) for name in registry.names()]
+        if verify:
+            findings = [_verified(finding) if finding.ok else finding for finding in findings]
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -55,24 +62,41 @@ def command(verify: bool, as_json: bool) -> None:
 
 
 def _find(name: str) -> Finding:
+    """Probe one; whatever a plug-in does, the others are told of too."""
+    answers: queue.SimpleQueue[Probe] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answers.put(_probe(name)), name=f"probe-{name}", daemon=True).start()
     try:
-        probe = registry.backend(name).probe()
-    except AgentdError as error:
-        probe = Probe(False, reason=str(error))
+        probe = answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        probe = Probe(False, reason=f"its probe has not answered within {PATIENCE:g} seconds")
     return Finding(name, probe.ok, probe.version, probe.reason, probe.fix)
+
+
+def _probe(name: str) -> Probe:
+    try:
+        probe = cast("object", registry.backend(name).probe())
+    except AgentdError as error:
+        return Probe(False, reason=str(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a rim: the code of strangers
+        return Probe(False, reason=f"its probe has failed: {type(error).__name__}: {error}")
+    if isinstance(probe, Probe):
+        return probe
+    return Probe(False, reason=f"its probe has answered {probe!r}, which is no agentd.executors.launch.Probe")
 
 
 def _verified(finding: Finding) -> Finding:
     """Try escapes, in a workspace that is made for that."""
-    with tempfile.TemporaryDirectory(prefix="agentd-doctor-") as folder:
+    with tempfile.TemporaryDirectory(prefix="agentd-doctor-", ignore_cleanup_errors=True) as folder:
         try:
             executor = registry.create(finding.name, folder)
+            if not isinstance(executor, PlainCalls):
+                return replace(finding, verified="nothing: this plug-in cannot be verified")
+            with executor:
+                ok, told = executor.verify()
         except AgentdError as error:
             return replace(finding, ok=False, verified=str(error))
-        if not isinstance(executor, PlainCalls):
-            return replace(finding, verified="nothing: this plug-in cannot be verified")
-        with executor:
-            ok, told = executor.verify()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a rim: the code of strangers
+            return replace(finding, ok=False, verified=f"it has failed: {type(error).__name__}: {error}")
     return replace(finding, ok=ok, verified=told)
 
 

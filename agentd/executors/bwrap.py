@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -11,16 +12,20 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 from agentd.core.errors import ExecutorUnavailable
 from agentd.executors.environment import outline
 from agentd.executors.landlock import BIND_ABI, landlock_abi
 from agentd.executors.launch import RUNNER_PROCESSES, Launch, Probe, ProcessLaunch, compiled_runner
+from agentd.executors.link import Link
+from agentd.executors.mounted import expected, identities
 from agentd.executors.mounts import (
     HOME,
     RUNNER_INSIDE,
     RUNNER_SOURCE,
     Mount,
+    covered,
     mounts,
     system,
 )
@@ -43,7 +48,22 @@ _NAMESPACES = (
 _CLOSED = ("--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "agentd")
 # To the kernel, root of the machine is root in there, too, as far as its settings are concerned.
 _SETTINGS = ("/proc/sys", "/proc/fs", "/proc/irq", "/proc/bus", "/proc/sysrq-trigger")
-_SECRETS = ("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kallsyms", "/proc/timer_list")
+_SECRETS = (
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/pagetypeinfo",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+    "/proc/vmallocinfo",
+)
+
+
+_ANEW = "[what is hidden or protected was replaced from outside: this is a new sandbox, names kept in Python are lost]"
 
 
 class BwrapExecutor(SandboxedExecutor):
@@ -57,6 +77,9 @@ class BwrapExecutor(SandboxedExecutor):
     keeps_spare = True
     known_versions = frozenset({"0.8.0"})
     _vouched: ClassVar[set[str]] = set()
+    _meant: Mapping[str, object] | None = None
+    _standing: Mapping[Path, tuple[int, int] | None] = {}
+    _stood: ClassVar[WeakKeyDictionary[Launch, Mapping[Path, tuple[int, int] | None]]] = WeakKeyDictionary()
 
     @classmethod
     def probe(cls) -> Probe:
@@ -118,15 +141,58 @@ class BwrapExecutor(SandboxedExecutor):
         for place, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0700")):
             command += ["--perms", mode, "--size", str(_SCRATCH), "--tmpfs", place]
         command += ["--symlink", "/tmp", "/var/tmp"]
-        for mount in mounts(self.policy, self.workspace_dir):
+        found = self._mounts()
+        self._standing = {path: _which(path) for path in covered(self.policy, self.workspace_dir, found, self.present)}
+        meant = identities(found)
+        for mount in found:
             command += _arguments(mount)
+        for mount in found:
+            if mount.how == "hide" and not mount.source:
+                command += ["--remount-ro", mount.place]
         command += ["--ro-bind", RUNNER_SOURCE, RUNNER_INSIDE, "--remount-ro", "/", "--chdir", str(self.workspace_dir)]
+        self._meant = expected(command, found, meant)
         return [*command, "--"]
+
+    def warm(self) -> Link:
+        """Return the sandbox, made anew if something was put in the place of what it hides or protects.
+
+        A mount ends when the host replaces what it covers, as editors do when they save.
+        """
+        link = self._link
+        if link is not None and not link.lost and not link.busy and self._is_outdated(link):
+            for one in (link, self._spare):
+                if one is not None and one.loop is link.loop:
+                    one.lose("what it hides or protects was replaced from outside", "cancelled")
+            self._told.add(_ANEW)
+        return super().warm()
+
+    def _is_outdated(self, link: Link) -> bool:
+        stood = self._stood.get(link.launch, {})
+        return link.loop is asyncio.get_running_loop() and any(_which(path) != was for path, was in stood.items())
+
+    def _mounts(self) -> list[Mount]:
+        try:
+            return mounts(self.policy, self.workspace_dir, self.present)
+        except OSError as error:  # paths change under who follows them
+            raise ExecutorUnavailable(f"the paths of the sandbox cannot be followed: {error}. Try again") from error
+
+    def _settings(self, launch: Launch) -> dict[str, object]:
+        self._stood[launch] = self._standing
+        meant = {} if self._meant is None else {"mounted": self._meant}
+        return super()._settings(launch) | meant
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _arguments(mount: Mount) -> list[str]:
     if mount.how == "hide" and not mount.source:
-        return ["--tmpfs", mount.place, "--remount-ro", mount.place]
+        return ["--tmpfs", mount.place]
     return ["--bind" if mount.how == "write" else "--ro-bind", mount.source or mount.place, mount.place]
 
 

@@ -12,9 +12,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
-from urllib.parse import urlsplit
 
-from agentd.core.errors import ExecutorUnavailable
+from agentd.core.errors import AgentdError, ExecutorUnavailable
 
 PACKAGE = "docker"
 OLDEST_API = (1, 41)
@@ -116,6 +115,8 @@ class Engine:
         try:
             client = self._open(self._api or self._negotiate())
             yield client
+        except AgentdError:
+            raise  # it says what is wrong, and it is not the engine
         except errors.APIError as error:
             raise _trouble(doing, error) from error
         except (errors.DockerException, OSError, ValueError) as error:  # what `requests` raises are of the second
@@ -127,7 +128,7 @@ class Engine:
     def facts(self) -> Facts:
         """Return what the engine says about itself; raises when it is not one of this machine."""
         with self.client("asking the engine what it is") as client:
-            told = client.info()
+            told = _table(client.info())
         version = str(told.get("ServerVersion", "?"))
         if told.get("OSType", "linux") != "linux":
             raise EngineTrouble(f"the engine at {self.path} has {told['OSType']} containers, not Linux ones")
@@ -151,7 +152,7 @@ class Engine:
         found = None
         missing = contextlib.suppress(importlib.import_module(f"{PACKAGE}.errors").NotFound)
         with self.client(f"looking for the image {name!r}") as client, missing:
-            found = client.inspect_image(name)
+            found = _table(client.inspect_image(name))
         if found is None:
             raise EngineTrouble(
                 f"the image {name!r} is not there, and none is fetched unasked", f"Fetch it: docker pull {name}"
@@ -160,7 +161,7 @@ class Engine:
         lines = [str(line) for line in cast("list[object]", config.get("Env") or [])]
         pairs = (line.partition("=") for line in lines)
         return Image(
-            id=str(found["Id"]),
+            id=str(found.get("Id") or name),
             env={key: value for key, _, value in pairs},
             volumes=tuple(cast("dict[str, object]", config.get("Volumes") or {})),
         )
@@ -177,7 +178,7 @@ class Engine:
     def _negotiate(self) -> str:
         client = self._open(".".join(map(str, OLDEST_API)))
         try:
-            told = client.version(api_version=False)
+            told = _table(client.version(api_version=False))
         finally:
             client.close()
         api = str(told.get("ApiVersion", ""))
@@ -231,7 +232,13 @@ class _Utils(Protocol):
 
 def _chosen(library: _Library) -> str:
     """Return the address that nobody has given: the library reads `DOCKER_HOST`."""
-    named = library.utils.kwargs_from_env().get("base_url")
+    try:
+        named = library.utils.kwargs_from_env().get("base_url")
+    except Exception as error:  # the library's own kinds, which it may not have loaded
+        told = f"the variables DOCKER_TLS_VERIFY and DOCKER_CERT_PATH cannot be used: {error}"
+        raise EngineTrouble(
+            told, "Unset them, or give base_url: a socket of this machine needs no certificate"
+        ) from error
     if named:
         return str(named)
     rootless = _ROOTLESS.format(uid=os.getuid())
@@ -246,14 +253,22 @@ def _is_socket(path: str) -> bool:
 
 
 def _socket_path(url: str) -> Path:
-    parts = urlsplit(url)
-    if parts.scheme not in ("unix", "http+unix"):
-        kind = f"{parts.scheme}://" if parts.scheme else "no scheme"
+    scheme, colon, rest = url.strip().partition(":")
+    if not colon or scheme.lower() not in ("unix", "http+unix"):
+        kind = f"{scheme}://" if colon else "no scheme"
         raise EngineTrouble(f"{url!r} cannot be used ({kind})", _HERE)
-    path = f"/{parts.netloc}{parts.path}" if parts.netloc else parts.path
-    if not path.startswith("/") or "\0" in path:
+    # A name may have anything in it, and so is not read as that of a page would be.
+    path = f"/{rest.removeprefix('//').removeprefix('/')}" if rest.startswith("/") else ""
+    if path in ("", "/") or set(path) & set("\0#?"):  # the library would cut it there
         raise EngineTrouble(f"{url!r} names no socket", "Write unix:///path/of/docker.sock")
     return Path(path)
+
+
+def _table(answer: object) -> dict[str, object]:
+    """Return an answer that has to be an object of JSON; raises `ValueError` when it is none."""
+    if not isinstance(answer, dict):
+        raise ValueError(f"it has answered {answer!r}")
+    return cast("dict[str, object]", answer)
 
 
 def _silent(path: Path, error: OSError) -> EngineTrouble:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
-from agentd.core.errors import ExecutorUnavailable
+from agentd.core.errors import AgentdError, ExecutorUnavailable
 from agentd.executors.docker_engine import Client, Engine, attach
 from agentd.executors.doorway import Doorway
 from agentd.executors.owner import is_orphan
@@ -70,7 +70,7 @@ class Container:
         try:
             with self.engine.client("starting a container") as client:
                 stream = self._start(client)
-        except ExecutorUnavailable as error:
+        except AgentdError as error:
             self.words += str(error).encode()
             self._remove_quietly()
             self.up.set_exception(error)

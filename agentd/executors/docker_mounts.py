@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agentd.executors.mounts import Mount, interpreter, mounts
 from agentd.executors.policy import Policy, resolve
+from agentd.executors.spelling import spelled
 
 # An empty folder over one that is hidden.
 _COVER = "ro,nosuid,nodev,noexec,size=4k,mode=0555"
@@ -15,13 +16,14 @@ _COVER = "ro,nosuid,nodev,noexec,size=4k,mode=0555"
 def shown(policy: Policy, workspace: Path) -> list[Mount]:
     """Return the policy's mounts. Code runs with the image's interpreter: ours is not among them.
 
-    But where ours lies inside of what is shown, it is read-only there.
+    But where ours lies inside of what is shown, it is read-only there. Raises `OptionError` for what cannot be mounted.
     """
     seen = [workspace, *(resolve(text, workspace) for text in (*policy.readable, *policy.writable))]
     own = {*interpreter()} - {str(path) for path in seen}
     return [
         mount
         for mount in mounts(policy, workspace)
+        if spelled(mount.place, "the engine")
         if mount.place not in own or any(Path(mount.place).is_relative_to(path) for path in seen)
     ]
 

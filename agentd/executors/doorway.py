@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
-import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from agentd.core.errors import ExecutorUnavailable
 from agentd.core.ids import new_token
 from agentd.core.protocols import Door
+from agentd.executors import scratch
+from agentd.executors.egress.streams import is_affordable
 from agentd.executors.toolpipe import SocketEnds, ToolPipe
 
 FILE = "door"
 _BACKLOG = 128
 _LONGEST_KEY = 256
 _AT_ONCE = 256
+_PAUSE = 0.1
 NET = "net"
 
 
@@ -53,15 +58,21 @@ class Doorway:
     def __init__(self, on_arrival: Callable[[int, socket.socket], None] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_arrival = on_arrival
-        self.folder = Path(tempfile.mkdtemp(prefix="agentd-door-"))
+        self.folder = scratch.make("door", len(FILE))
+        self._removal = weakref.finalize(self, _remove, self.folder, os.getpid())  # for who forgets to close
         self.path = self.folder / FILE
         self.net_key = new_token()
         self._tickets: dict[str, Ticket] = {}
-        self._strangers: set[socket.socket] = set()
+        self._strangers: dict[socket.socket, None] = {}  # the one that came first is the first
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._sock.bind(str(self.path))
-        self._sock.listen(_BACKLOG)
-        self._loop.add_reader(self._sock, self._accept)
+        try:
+            self._sock.bind(str(self.path))
+            self._sock.listen(_BACKLOG)
+        except OSError as error:
+            self._sock.close()
+            self._removal()
+            raise ExecutorUnavailable(f"no socket can be made at {self.path}: {error.strerror}") from error
+        self._listen()
 
     def issue(self, door: Door) -> Ticket:
         """Return a ticket for one block."""
@@ -83,19 +94,35 @@ class Doorway:
         for sock in (self._sock, *self._strangers):
             sock.close()
         self._strangers.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._removal()
+
+    def _listen(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.add_reader(self._sock, self._accept)
 
     def _accept(self) -> None:
         try:
             sock, _ = self._sock.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionAbortedError):
             return
-        if len(self._strangers) >= _AT_ONCE:
+        except OSError:  # no descriptor is left, and who wants to come in would be told of without end
+            self._loop.remove_reader(self._sock)
+            self._loop.call_later(_PAUSE, self._listen)
+            return
+        if not is_affordable(sock):
             sock.close()
             return
+        if len(self._strangers) >= _AT_ONCE:
+            # Who has a key says it at once: one that says nothing keeps nobody out.
+            self._dismiss(next(iter(self._strangers))).close()
         sock.setblocking(False)
-        self._strangers.add(sock)
+        self._strangers[sock] = None
         self._loop.add_reader(sock, self._greet, sock)
+
+    def _dismiss(self, sock: socket.socket) -> socket.socket:
+        del self._strangers[sock]
+        self._loop.remove_reader(sock)
+        return sock
 
     def _greet(self, sock: socket.socket) -> None:
         """Read the key and no byte more: what follows is for whoever serves the connection."""
@@ -106,8 +133,7 @@ class Doorway:
         except OSError:
             start = b""
         end = start.find(b"\n")  # the runner sends its key in one piece
-        self._strangers.discard(sock)
-        self._loop.remove_reader(sock)
+        self._dismiss(sock)
         if end < 0:
             sock.close()
             return
@@ -125,3 +151,8 @@ class Doorway:
             return
         with contextlib.suppress(OSError):
             sock.close()
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not a child that was forked from it
+        shutil.rmtree(folder, ignore_errors=True)

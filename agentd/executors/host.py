@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ SPILL_CAP = 64 << 20
 LIVE_CAP = 1 << 20
 BYTES_PER_TOKEN = 4
 SPARE_AFTER = 1.0
+LONGEST = 1e8  # three years; timers cannot hold just any number
 
 
 class Options(TypedDict, total=False):
@@ -52,7 +54,7 @@ class RunnerExecutor(PlainCalls):
         policy: Policy | Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        if timeout <= 0 or output_tokens < 1:
+        if not timeout > 0 or output_tokens < 1:
             raise OptionError("timeout and output_tokens must be positive")
         self.policy = read_policy(policy)
         self.workspace_dir = self._workspace(Path(workspace_dir))
@@ -60,12 +62,13 @@ class RunnerExecutor(PlainCalls):
         self.output_tokens = output_tokens
         self._limits: Enforcement = enforce(self.policy.limits)
         self.enforcement = self._keep()
-        self.env = self._environment(env or {})
+        self.env = self._environment(_variables(env or {}))
         self._shells: dict[str, RunnerShell] = {}
         self._link: Link | None = None
         self._old: list[Link] = []
         self._spare: Link | None = None
         self._closed = False
+        self._pid = os.getpid()
 
     @classmethod
     def probe(cls) -> Probe:
@@ -108,7 +111,7 @@ class RunnerExecutor(PlainCalls):
     def seconds(self, action: Action) -> float:
         """Return how long an action may run."""
         asked = self.timeout if action.timeout is None else max(0.0, action.timeout)
-        return self.policy.timeout(asked)
+        return min(self.policy.timeout(asked), LONGEST)
 
     def ticket(self, link: Link, door: Door) -> Ticket:
         """Return a block's way to its tools, where descriptors cannot be sent."""
@@ -134,6 +137,7 @@ class RunnerExecutor(PlainCalls):
         """Return the runner, started if there is none. Does not wait for it to be ready."""
         if self._closed:
             raise ExecutorLost("the executor is closed")
+        self._inherited()
         link, loop = self._link, asyncio.get_running_loop()
         if link is not None and not link.lost and link.loop is loop:
             return link
@@ -163,8 +167,19 @@ class RunnerExecutor(PlainCalls):
     def _new_link(self) -> Link:
         self.workspace_dir.mkdir(parents=True, exist_ok=True)
         launch = self._launch()
+        try:
+            most = 2 * self.output_tokens * BYTES_PER_TOKEN
+            hello = self._hello(launch)
+            return Link(launch, hello, self._keep_state, on_arrival=self._on_arrival, most_output=most)
+        except BaseException:
+            launch.sock.close()
+            launch.destroy()
+            raise
+
+    def _hello(self, launch: Launch) -> dict[str, object]:
+        """Return what a runner is told first."""
         spill = self._limits.rlimits.get("RLIMIT_FSIZE", SPILL_CAP)
-        hello = {
+        return {
             "workspace": str(self.workspace_dir),
             "env": self.env,
             "path": list(environment.package_dirs()),
@@ -178,7 +193,6 @@ class RunnerExecutor(PlainCalls):
             "score": "memory" in self._limits.group,
             **self._settings(launch),
         }
-        return Link(launch, hello, self._keep_state, on_arrival=self._on_arrival)
 
     def _on_arrival(self, port: int, sock: socket.socket) -> None:
         """Serve somebody inside who has connected to a port of the runner's."""
@@ -196,22 +210,36 @@ class RunnerExecutor(PlainCalls):
 
     def _keep_state(self, session: str, cwd: str, env: dict[str, str]) -> None:
         shell = self._shells.get(session)
-        if shell is not None:
-            shell.state = (cwd, env)
+        if shell is not None and "\0" not in cwd:
+            shell.state = (cwd, {name: value for name, value in env.items() if _can_be(name, value)})
 
     def forget(self, session: str) -> Link | None:
         """Take a shell off the list; return the runner that still knows it."""
         self._shells.pop(session, None)
         return self._link
 
+    def _inherited(self) -> bool:
+        """Forget, in a child that was forked from the program, what is its parent's: it is neither used nor ended."""
+        if os.getpid() == self._pid:
+            return False
+        self._pid = os.getpid()
+        for link in (*self._old, *self._living()):
+            link.disown()
+        self._old.clear()
+        self._shells.clear()
+        return True
+
     def _loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the event loop that the runner lives on, if it still goes round."""
+        self._inherited()
         link = self._link
         return link.loop if link is not None and link.loop.is_running() else None
 
     async def aclose(self) -> None:
         """Kill everything that was started here, and return when it is gone."""
         self._closed = True
+        if self._inherited():
+            return
         links = [*self._old, *self._living()]
         for one in links:
             if one.loop is asyncio.get_running_loop():
@@ -224,6 +252,9 @@ class RunnerExecutor(PlainCalls):
 
     def close(self) -> None:
         """Do what `aclose` does, from a place that has no event loop."""
+        if self._inherited():
+            self._closed = True
+            return
         loop = self._loop()
         if loop is not None and not runs_in(loop):
             asyncio.run_coroutine_threadsafe(self.aclose(), loop).result(3 * PATIENCE)
@@ -241,3 +272,17 @@ class RunnerExecutor(PlainCalls):
 
     def _cleared(self) -> None:
         """Tidy up what a back end has beside its runner, all of which is gone now."""
+
+
+def _can_be(name: object, value: object) -> bool:
+    """Tell whether there can be such a variable: callers need not have types."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        return False
+    return bool(name) and "=" not in name and "\0" not in name + value
+
+
+def _variables(given: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in given.items():
+        if not _can_be(name, value):
+            raise OptionError(f"env: there can be no variable {name!r} with such a value")
+    return given

@@ -85,7 +85,11 @@ class ProcessLaunch:
         fds: Sequence[int] = (),
         alone: bool = False,
     ) -> None:
-        self._group = Group(_with_room_for_runner(limits))
+        try:
+            self._group = Group(_with_room_for_runner(limits))
+        except OSError as error:
+            told = ", ".join(f"{name}={value}" for name, value in limits.items())
+            raise ExecutorUnavailable(f"the limits cannot be set ({told}): {error.strerror or error}") from error
         # Whoever forgets to close leaves no group behind: the processes go by themselves when the socket does.
         removal = weakref.finalize(self, _remove, self._group, os.getpid())
         removal.atexit = False  # at the end of the program the executor is closed in its own order, or goes as above

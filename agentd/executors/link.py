@@ -7,6 +7,7 @@ import asyncio
 import codecs
 import logging
 import os
+import re
 import socket
 import time
 from collections import deque
@@ -19,9 +20,17 @@ from agentd.executors.egress.arrivals import ArrivalRefused, arrival
 from agentd.executors.launch import PATIENCE, Launch
 from agentd.executors.runner.wire import BINDINGS_KEPT, FrameError, FrameReader, Header, pack, received_fds
 
+READY_WITHIN = 60.0
+MOST_SHOWN = 4 << 20  # of one block, live; a runner shows less
 _MOST_ARRIVED = 64
+_MOST_SAID = 2000
+_WHYS = ("", "timeout", "cancelled")
+_SPILL = re.compile(r"(?:\.agentd/output/[A-Za-z0-9_-]{1,100}\.txt)?")
 _CONTROL = socket.CMSG_SPACE(16 * array.array("i").itemsize)
 _log = logging.getLogger("agentd.executors")
+
+
+_disowned: list[Link] = []
 
 
 class Way(Protocol):
@@ -55,6 +64,15 @@ class Pending:
     way: Way | None
     decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     guard: asyncio.TimerHandle | None = None
+    shown: int = 0
+
+
+def _outcome(header: Header, payload: bytes) -> Outcome:
+    """Read how a block ended; raises `FrameError` for what no runner of ours says: it may be code that speaks."""
+    code, why, total, spill = header.integer("code"), header.text("why"), header.integer("total"), header.text("spill")
+    if not 0 <= code <= 255 or why not in _WHYS or not 0 <= total < 1 << 63 or not _SPILL.fullmatch(spill):
+        raise FrameError("an end that cannot be")
+    return Outcome(code, payload.decode("utf-8", "replace"), why, total, spill)
 
 
 async def in_thread(work: Callable[[], object]) -> None:
@@ -75,11 +93,13 @@ class Link:
         on_state: Callable[[str, str, dict[str, str]], None],
         *,
         on_arrival: Callable[[int, socket.socket], None] | None = None,
+        most_output: int = 1 << 20,
     ) -> None:
         """Begin to talk to a runner that has been started.
 
         `on_state` is told where a shell's state has changed, `on_arrival` that somebody has connected to a port that
-        the runner listens on: the port and the connection, which is then the receiver's to close.
+        the runner listens on: the port and the connection, which is then the receiver's to close. `most_output` is how
+        many bytes of a block's output the runner was told to send: one that sends many more is given up.
         """
         self.loop = asyncio.get_running_loop()
         self.lost = ""
@@ -94,7 +114,7 @@ class Link:
         self._on_state = on_state
         self._pending: dict[int, Pending] = {}
         self._closing: dict[str, asyncio.Future[None]] = {}
-        self._reader = FrameReader()
+        self._reader = FrameReader(most_output + MOST_SHOWN)
         self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._count = 0
         self._sock = launch.sock
@@ -104,6 +124,16 @@ class Link:
         counts = (os.open(launch.census, os.O_RDONLY | os.O_CLOEXEC),) if launch.census else ()
         self.send({"op": "hello", "fds": len(counts), **hello}, fds=counts)
 
+    @property
+    def launch(self) -> Launch:
+        """What was started."""
+        return self._launch
+
+    @property
+    def busy(self) -> bool:
+        """Whether a block is under way."""
+        return bool(self._pending)
+
     async def start(self) -> None:
         """Wait until the runner is ready; raises `ExecutorUnavailable` when it cannot be started."""
         try:
@@ -111,6 +141,9 @@ class Link:
         except BaseException:
             self.lose("it was not started", "cancelled")
             raise
+        await asyncio.wait([self.ready], timeout=READY_WITHIN)
+        if not self.ready.done():
+            self.lose(f"it did not answer within {READY_WITHIN:.0f} seconds")
         await asyncio.shield(self.ready)
 
     def run(
@@ -230,14 +263,15 @@ class Link:
 
     def _on_ready(self, header: Header) -> None:
         if header.words("troubles"):
-            self.lose("; ".join(header.words("troubles")))
+            self.lose("; ".join(header.words("troubles"))[:_MOST_SAID])
         elif not self.ready.done():
             self.walls = header.integers("walls")
             self.ready.set_result(None)
 
     def _show(self, pending: Pending, payload: bytes, final: bool = False) -> None:
         text = pending.decoder.decode(payload, final)
-        if not text or pending.future.done():
+        pending.shown += len(payload)
+        if not text or pending.future.done() or pending.shown > MOST_SHOWN:
             return
         try:
             pending.on_output(text)
@@ -246,16 +280,10 @@ class Link:
             self.kill(pending, "cancelled")
 
     def _done(self, pending: Pending, header: Header, payload: bytes) -> None:
+        outcome = _outcome(header, payload)
         self._show(pending, b"", final=True)
         if "cwd" in header:
             self._on_state(pending.shell, header.text("cwd"), header.table("env"))
-        outcome = Outcome(
-            exit_code=header.integer("code"),
-            output=payload.decode("utf-8", "replace"),
-            reason=header.text("why"),
-            total=header.integer("total"),
-            spill=header.text("spill"),
-        )
         self._settle(pending, outcome)
 
     def _settle(self, pending: Pending, outcome: Outcome) -> None:
@@ -308,6 +336,12 @@ class Link:
             await asyncio.sleep(pause)
             pause = min(0.02, pause * 2)
         await in_thread(self._launch.destroy)
+
+    def disown(self) -> None:
+        """Let go of a runner that is another process's, from which this one was forked: its loop is shared with it."""
+        self.lost = "it is the parent's"
+        self._sock.close()
+        _disowned.append(self)  # to be collected would be to end what is the parent's
 
     def close(self) -> None:
         """Do what `aclose` does, without an event loop."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from agentd.core.errors import OptionError
+from agentd.core.errors import ExecutorUnavailable, OptionError
 from agentd.executors.environment import package_dirs
 from agentd.executors.launch import RUNNER
 from agentd.executors.policy import ANYWHERE, Policy, resolve
@@ -40,6 +41,8 @@ _PARTS_OF_ETC = (
     "timezone",
 )
 _NOT_TO_SHARE = ("/", "/proc", "/sys", "/dev", "/run", "/boot")
+_NOT_TO_WRITE = ("/usr", "/etc", "/var", "/home", *_SYSTEM, *map(os.path.realpath, _SYSTEM))
+_MOST_PROTECTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def workspace_for(given: Path) -> Path:
         raise OptionError(f"the workspace {given} is a link to nowhere")
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"the workspace {given} is not a folder")
-    if str(folder) in _NOT_TO_SHARE or _below(str(folder), ("/proc", "/sys", "/dev")):
+    if _is_the_systems(str(folder)) or str(folder) in _NOT_TO_WRITE:
         raise OptionError(f"the workspace {given} is part of the system; take a folder of its own")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -80,14 +83,20 @@ def system() -> list[tuple[str, str, str]]:
     return found
 
 
-def interpreter() -> list[str]:
+@lru_cache(maxsize=1)
+def interpreter() -> tuple[str, ...]:
     """Return the folders of this interpreter and its packages that are not part of `/usr`.
 
-    What `.pth` files add, such as the source of a package that is installed editable, is not among them.
+    What `.pth` files add, such as the source of a package that is installed editable, is not among them. They are
+    looked for once: later their links may be the work of code in a workspace that they lie in.
     """
     folders = {sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable)), *packages()}
     folders |= {os.path.realpath(folder) for folder in folders}
-    return sorted(_outermost(folder for folder in folders if folder != "/usr" and not _below(folder, ("/usr",))))
+    if "/" in folders:
+        raise ExecutorUnavailable(
+            "this interpreter's prefix is `/`: to show it would be to show everything. Use a venv"
+        )
+    return tuple(sorted(_outermost(folder for folder in folders if folder != "/usr" and not _below(folder, ("/usr",)))))
 
 
 def packages() -> list[str]:
@@ -96,75 +105,161 @@ def packages() -> list[str]:
     return [entry for entry in package_dirs() if _below(entry, own) and os.path.isdir(entry)]
 
 
-def mounts(policy: Policy, workspace: Path) -> list[Mount]:
-    """Return the mounts of a policy, each after those that it lies in; raises `OptionError` for one that cannot be."""
-    found: dict[str, Mount] = {}
-    for place in interpreter():
-        found[place] = Mount(place, "read", place)
-    for clause, how in (("readable", "read"), ("writable", "write")):
-        for text in getattr(policy, clause):
-            place = _shared(clause, text, workspace)
-            found[place] = Mount(place, how, place)
-    found[str(workspace)] = Mount(str(workspace), "write", str(workspace))
-    for place in [place for place in interpreter() if place != str(workspace)]:
-        found[place] = Mount(place, "read", place)  # nothing that this interpreter runs is written from inside
-    for mount in _protections(policy, workspace, found):
-        found.setdefault(mount.place, mount)
-    visible = tuple(found)
-    for text in policy.hidden:
-        place = str(resolve(text, workspace))
-        if os.path.lexists(place) and (place in found or _below(place, visible)):
-            found[place] = Mount(place, "hide", "" if os.path.isdir(place) else "/dev/null")
+def mounts(policy: Policy, workspace: Path, present: Sequence[str] = ()) -> list[Mount]:
+    """Return the mounts of a policy, each after those that it lies in; raises `OptionError` for one that cannot be.
+
+    `present` are paths in the workspace, found by who looked, that are protected besides those with a place of their
+    own. Each folder on the way from what is writable to another mount is a mount, too: it holds its name. A folder that
+    is a mount cannot be renamed, and so nothing else put in its place, for this sandbox or the next.
+    """
+    make_folders(policy, workspace)
+    roots = _roots(policy, workspace)
+    shared = [
+        Mount(place, how, place)
+        for clause, how in (("readable", "read"), ("writable", "write"))
+        for place in _shared(policy, clause, workspace, roots)
+    ]
+    own = [Mount(place, "read", place) for place in interpreter()]
+    ours = Mount(str(workspace), "write", str(workspace))
+    # Nothing that this interpreter runs is written from inside.
+    found = {mount.place: mount for mount in (*own, *shared, ours, *(one for one in own if one.place != ours.place))}
+    named = {*found}
+    for mount in _hidden(policy, workspace, found):
+        found[mount.place] = mount
+    _refuse_what_hides(found, named, shared)
+    for place in _protected(policy, workspace, roots, present):
+        _hold(found, place, "read")
+    for place in sorted(found, key=lambda place: place.count("/")):
+        for folder in reversed(Path(place).parents):
+            _hold(found, str(folder), "write")
     return sorted(found.values(), key=lambda mount: (mount.place.count("/"), mount.place))
+
+
+def _hidden(policy: Policy, workspace: Path, found: Iterable[str]) -> list[Mount]:
+    visible = (*found, *(place for _, _, place in system()))
+    places = {str(resolve(text, workspace)) for text in policy.hidden}
+    seen = [
+        place for place in sorted(places) if os.path.lexists(place) and (place in visible or _below(place, visible))
+    ]
+    return [
+        Mount(place, "hide", "" if os.path.isdir(place) else "/dev/null") for place in seen if not _below(place, seen)
+    ]
+
+
+def _refuse_what_hides(found: Mapping[str, Mount], named: Iterable[str], shared: Iterable[Mount]) -> None:
+    """Raise `OptionError` for what is to be seen and never seen. What the sandbox needs shows through, from below."""
+    hidden = [place for place, mount in found.items() if mount.how == "hide"]
+    for place in named:
+        if found[place].how == "hide":
+            raise OptionError(f"policy.hidden: {place} is the workspace, the interpreter, or given to be seen as well")
+    for mount in shared:
+        if _below(mount.place, hidden):
+            raise OptionError(
+                f"policy.hidden: {mount.place} lies within what is hidden, and is given to be seen as well"
+            )
+
+
+def _hold(found: dict[str, Mount], place: str, how: str) -> None:
+    """Add a mount where it makes a difference: below what is written, and not below what is hidden or read-only."""
+    around = next((found[str(folder)] for folder in Path(place).parents if str(folder) in found), None)
+    new = place not in found or (how == "read" and found[place].how == "write")
+    if new and around is not None and around.how == "write":
+        found[place] = Mount(place, how, place)
 
 
 def writable(policy: Policy, workspace: Path) -> list[str]:
     """Return the folders that are written to inside."""
-    return [str(workspace), "/tmp", HOME, *(str(resolve(text, workspace)) for text in policy.writable)]
+    return ["/tmp", HOME, *_roots(policy, workspace)]
 
 
-def _shared(clause: str, text: str, workspace: Path) -> str:
-    place = str(resolve(text, workspace))
-    if not os.path.exists(place):
-        raise OptionError(f"policy.{clause}: {text} does not exist")
-    if place in _NOT_TO_SHARE or _below(place, ("/proc", "/sys", "/dev")):
-        raise OptionError(f"policy.{clause}: {text} is part of the system, and not for a sandbox; name what is needed")
-    return place
+def _roots(policy: Policy, workspace: Path) -> list[str]:
+    return [str(workspace), *(str(resolve(text, workspace)) for text in policy.writable)]
 
 
-def _protections(policy: Policy, workspace: Path, found: Iterable[str]) -> Iterator[Mount]:
-    """Give what is protected a mount of its own, read-only, and each folder on the way to it one, which holds its name.
+def _shared(policy: Policy, clause: str, workspace: Path, roots: Sequence[str]) -> Iterator[str]:
+    texts: tuple[str, ...] = getattr(policy, clause)
+    for text in texts:
+        place = str(resolve(text, workspace))
+        if not os.path.exists(place):
+            raise OptionError(f"policy.{clause}: {text} does not exist")
+        if _is_the_systems(place) or (clause == "writable" and place in _NOT_TO_WRITE):
+            raise OptionError(
+                f"policy.{clause}: {text} is part of the system, and not for a sandbox; name what is needed"
+            )
+        if place == HOME or _below(HOME, (place,)):
+            raise OptionError(f"policy.{clause}: {text} would cover {HOME}, the home inside; name what is needed in it")
+        for link in _links(workspace / Path(text).expanduser()):
+            if _below(link, roots):
+                raise OptionError(
+                    f"policy.{clause}: {text} leads through the link {link}, which code in a sandbox can write; "
+                    f"name the place that is meant, now {place}"
+                )
+        yield place
 
-    A folder that is a mount cannot be renamed, and so nothing else put in its place.
-    """
-    roots = [str(workspace), *(str(resolve(text, workspace)) for text in policy.writable)]
-    generated = workspace / SKILLS
-    if not os.path.lexists(generated):
-        generated.mkdir()  # the tools' bindings may come after the sandbox has been made
-    for text in (*policy.protected, SKILLS):
-        place = workspace / Path(text.removeprefix(ANYWHERE)).expanduser()
-        if place.parent.name == ".git" and _is_folder(place.parent) and not os.path.lexists(place):
-            place.mkdir()  # hooks are looked for in no other place
-        root = next((root for root in roots if _below(str(place), (root,))), None)
-        if root is None or not _is_plain(place):
+
+def _links(path: Path) -> Iterator[str]:
+    """Yield every symbolic link that is followed on the way to a path, by the place where it really lies."""
+    here, left, most = "/", [*reversed(path.parts[1:])], 40
+    while left and most:
+        part = left.pop()
+        if part in ("", "."):
             continue
-        for folder in place.parents:
-            if str(folder) == root:
-                break
-            yield Mount(str(folder), "write", str(folder))
-        yield Mount(str(place), "read", str(place))
+        there = os.path.dirname(here) if part == ".." else os.path.join(here, part)
+        try:
+            target = os.readlink(there)
+        except OSError:
+            here = there
+            continue
+        yield there
+        most -= 1
+        here = "/" if target.startswith("/") else here
+        left += reversed(target.split("/"))
 
 
-def _is_plain(path: Path) -> bool:
-    """Tell whether a path exists and no part of it is a link."""
-    return os.path.lexists(path) and os.path.realpath(path) == str(path)
+def make_folders(policy: Policy, workspace: Path) -> None:
+    """Make those protected folders that have to be there to be mounted; whatever code made in the way is left alone."""
+    _make(workspace, (SKILLS,))  # the tools' bindings may come after the sandbox has been made
+    for text in policy.protected:
+        place = workspace / Path(text.removeprefix(ANYWHERE)).expanduser()
+        if place.parent.name == ".git" and place.is_relative_to(workspace):
+            _make(workspace, place.relative_to(workspace).parts)  # hooks are looked for in no other place
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
+def _make(workspace: Path, parts: Sequence[str]) -> None:
+    """Make a folder below folders that are there and no links. Where that fails, code cannot make it either."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(OSError), contextlib.ExitStack() as way:
+        folder = os.open(workspace, flags)
+        way.callback(os.close, folder)
+        for part in parts[:-1]:
+            folder = os.open(part, flags, dir_fd=folder)
+            way.callback(os.close, folder)
+        os.mkdir(parts[-1], dir_fd=folder)
+
+
+def _protected(policy: Policy, workspace: Path, roots: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return what is protected and there. A link cannot be mounted: what it leads to is protected in its place."""
+    texts = [*(text.removeprefix(ANYWHERE) for text in policy.protected), SKILLS, *present]
+    paths = [workspace / Path(text).expanduser() for text in texts]
+    places = {os.path.realpath(path) for path in paths if os.path.exists(path)}
+    found = sorted((place for place in places if _below(place, roots)), key=lambda place: place.count("/"))
+    if len(found) > _MOST_PROTECTED:
+        raise OptionError(
+            f"policy.protected: there are {len(found)} such paths, more than {_MOST_PROTECTED}; name fewer"
+        )
+    return found
+
+
+def covered(policy: Policy, workspace: Path, found: Iterable[Mount], present: Sequence[str] = ()) -> list[Path]:
+    """Return the paths that mounts cover, if something is there; the workspace, too, has to be what was mounted."""
+    visible = (*(mount.place for mount in found), *(place for _, _, place in system()))
+    hidden = [text for text in policy.hidden if _below(str(resolve(text, workspace)), visible)]
+    texts = (*hidden, *(text.removeprefix(ANYWHERE) for text in policy.protected), SKILLS, *present)
+    return [workspace, *(workspace / Path(text).expanduser() for text in texts)]
+
+
+def _is_the_systems(place: str) -> bool:
+    return place in (*_NOT_TO_SHARE, "/run/agentd") or _below(place, ("/proc", "/sys", "/dev", "/boot", "/run/agentd"))
 
 
 def _below(path: str, folders: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from agentd.core.errors import OptionError
 from agentd.core.ids import new_id
 from agentd.executors.environment import data_dir
+from agentd.executors.landlock import BIND_ABI, landlock_abi
 from agentd.executors.microsandbox import MicrosandboxExecutor
 from agentd.executors.policy import SECRETS, TRAPS, Policy
 from agentd.executors.srt import SrtExecutor
@@ -20,7 +22,8 @@ class SandboxRuntimeExecutor(SrtExecutor):
     """Runs code in Anthropic's sandbox-runtime, on a workspace that belongs to a conversation.
 
     The workspace is kept: the same `conversation_id` finds its files again. `deny_read` and `deny_write` are hidden
-    and protected besides what always is; `allow_write` are folders besides the workspace.
+    and protected besides what always is; `allow_write` are folders besides the workspace. Unless `allow_local_binding`
+    says so, code may not listen on the sandbox's own loopback, where the kernel can forbid it (Linux 6.7).
     """
 
     def __init__(  # noqa: PLR0913 - the parameters of the function below
@@ -31,12 +34,14 @@ class SandboxRuntimeExecutor(SrtExecutor):
         workspace_dir: str | Path | None = None,
         allowed_domains: Sequence[str] = (),
         denied_domains: Sequence[str] = (),
-        allow_local_binding: bool = False,
+        allow_local_binding: bool | None = None,
         deny_read: Sequence[str] | None = None,
         allow_write: Sequence[str] | None = None,
         deny_write: Sequence[str] | None = None,
     ) -> None:
         self.conversation_id = conversation_name(conversation_id)
+        if allow_local_binding is None:
+            allow_local_binding = landlock_abi() < BIND_ABI
         policy: dict[str, object] = {
             "allowed_domains": tuple(allowed_domains),
             "denied_domains": tuple(denied_domains),
@@ -45,7 +50,7 @@ class SandboxRuntimeExecutor(SrtExecutor):
             "writable": tuple(allow_write or ()),
             "protected": (*TRAPS, *(deny_write or ())),
         }
-        super().__init__(workspace_dir or workspace_of(self.conversation_id), timeout=timeout, policy=policy)
+        super().__init__(workspace_dir or _private(workspace_of(self.conversation_id)), timeout=timeout, policy=policy)
 
 
 class MicrosandboxCLIExecutor(MicrosandboxExecutor):
@@ -65,7 +70,7 @@ class MicrosandboxCLIExecutor(MicrosandboxExecutor):
         policy: Policy | Mapping[str, object] | None = None,
     ) -> None:
         name = conversation_name(conversation_id)
-        folder = workspace_dir or workspace_of(name)
+        folder = workspace_dir or _private(workspace_of(name))
         super().__init__(folder, conversation_id=name, image=image, memory=memory, timeout=timeout, policy=policy)
 
 
@@ -75,7 +80,7 @@ def create_sandbox_runtime_executor(  # noqa: PLR0913 - one that users of earlie
     *,
     allowed_domains: Sequence[str] = (),
     denied_domains: Sequence[str] = (),
-    allow_local_binding: bool = False,
+    allow_local_binding: bool | None = None,
     deny_read: Sequence[str] | None = None,
     allow_write: Sequence[str] | None = None,
     deny_write: Sequence[str] | None = None,
@@ -115,5 +120,16 @@ def conversation_name(given: str | None) -> str:
 
 
 def workspace_of(conversation: str) -> Path:
-    """Return where the files of a conversation are, whether there are any or not."""
-    return data_dir() / "workspaces" / conversation
+    """Return where the files of a conversation are, whether there are any or not; raises `OptionError`."""
+    try:
+        return data_dir() / "workspaces" / conversation
+    except RuntimeError as error:
+        raise OptionError(f"{error} Set XDG_DATA_HOME, or give workspace_dir") from error
+
+
+def _private(workspace: Path) -> Path:
+    """Make a workspace that no other user looks into, if there is none yet."""
+    for folder in (*reversed(workspace.parents), workspace):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(0o700)
+    return workspace

@@ -131,7 +131,7 @@ class PlainCalls:
         path = filename if cwd is None else f"{fspath(cwd)}/{filename}"
         result = await self._do(Action(new_id("call"), Kind.CREATE, content, path=path))
         if result.reason == "refused":
-            raise PathRefused(result.output.removeprefix(f"{PathRefused()}: "))
+            raise PathRefused(result.output.removeprefix(str(PathRefused("x"))[:-1]))
         if result.exit_code:
             raise OSError(result.output)
         return result.output

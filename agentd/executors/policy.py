@@ -25,6 +25,7 @@ from agentd.executors.egress.names import read_rule
 from agentd.executors.limits import Limits
 
 ANYWHERE = "**/"
+HOOKS = "**/.git/hooks"
 GIT_CONFIG = ".git/config"
 SECRETS = (
     "~/.ssh",
@@ -42,7 +43,7 @@ SECRETS = (
 )
 # What programs on the host run or obey when somebody merely opens, or enters, the folder.
 TRAPS = (
-    "**/.git/hooks",
+    HOOKS,
     GIT_CONFIG,
     ".bashrc",
     ".bash_profile",
@@ -80,6 +81,10 @@ def _path(text: str) -> str:
         raise ValueError(f"{text!r} is a pattern: name the path; only a leading '**/' (anywhere below) is known")
     if ".." in Path(text).parts:
         raise ValueError(f"{text!r} has '..' in it")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is not text") from None
     return text
 
 

@@ -84,11 +84,11 @@ class Plugin:
         who = f"the executor {self.name!r} of {self.distribution} ({self.target.value})"
         try:
             found: object = self.target.load()
-        except Exception as error:  # a rim: the code of strangers
+            lacking = [need for need, there in _needs(found).items() if not there]
+        except (Exception, SystemExit) as error:  # a rim: the code of strangers
             raise ExecutorUnavailable(
                 f"{who} cannot be loaded: {type(error).__name__}: {error}. Repair or uninstall {self.distribution}"
             ) from error
-        lacking = [need for need, there in _needs(found).items() if not there]
         if lacking:
             raise ExecutorUnavailable(f"{who} is not a back end: {', '.join(lacking)}")
         return cast("Backend", found)

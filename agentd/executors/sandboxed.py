@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from agentd.core.actions import Action
+from agentd.core.background import runs_in
 from agentd.core.errors import ExecutorUnavailable, PathRefused
 from agentd.executors.egress.names import Rules
 from agentd.executors.egress.proxy import Egress
@@ -22,11 +23,11 @@ from agentd.executors.landlock import LEAST_ABI, landlock_abi
 from agentd.executors.launch import Launch
 from agentd.executors.link import Link
 from agentd.executors.mounts import SKILLS, packages, workspace_for, writable
-from agentd.executors.policy import ANYWHERE, GIT_CONFIG, Policy
+from agentd.executors.policy import ANYWHERE, GIT_CONFIG, HOOKS, Policy, resolve
 from agentd.executors.ports import Ports
 from agentd.executors.seccomp import program
 from agentd.executors.shell import RunnerShell
-from agentd.executors.wards import Wards
+from agentd.executors.wards import Wards, protected_parts
 
 MOST_TOLD = 5
 MOST_NAMED = 10
@@ -63,6 +64,7 @@ class SandboxedExecutor(RunnerExecutor):
         self._told: set[str] = set()
         self._brief = False
         self._warding: asyncio.Task[Wards] | None = None
+        self._others: list[Wards] = []
 
     def _version(self) -> str:
         """Return the version of what makes the sandbox."""
@@ -86,23 +88,46 @@ class SandboxedExecutor(RunnerExecutor):
 
         Raises `ExecutorUnavailable` when the sandbox cannot be made.
         """
+        if self._mounts_what_stands:
+            await self._look_first()
         self.warm()
-        if self._wards is None:
-            # While the runner starts, and before anything runs in it: what is there now was put there by others.
-            if self._warding is None:
-                self._warding = asyncio.create_task(asyncio.to_thread(self._ward))
-            self._wards = await asyncio.shield(self._warding)
+        # While the runner starts, and before anything runs in it: what is there now was put there by others.
+        await self._look_first()
         shell = await super().open(session)
         if self.version not in self.known_versions and self.version not in self._vouched:
             await self._vouch()
         return shell
+
+    async def _look_first(self) -> None:
+        if self._wards is None:
+            loop = asyncio.get_running_loop()
+            if self._warding is None or self._warding.get_loop() is not loop or _has_failed(self._warding):
+                self._warding = loop.create_task(asyncio.to_thread(self._ward))
+            self._wards = await asyncio.shield(self._warding)
+
+    @property
+    def _mounts_what_stands(self) -> bool:
+        """Whether something is protected wherever it lies, and has to be found before it is mounted."""
+        return any(text.startswith(ANYWHERE) and text != HOOKS for text in self.policy.protected)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The protected paths that were found in the workspace."""
+        return self._wards.present if self._wards is not None and self._mounts_what_stands else ()
 
     def _ward(self) -> Wards:
         protected = self.policy.protected
         if not (self.workspace_dir / GIT_CONFIG).exists():
             # Whoever makes a repository here makes its settings.
             protected = tuple(text for text in protected if text != GIT_CONFIG)
+        anywhere = [text for text in protected if text.startswith(ANYWHERE)]
+        folders = [resolve(text, self.workspace_dir) for text in self.policy.writable]
+        self._others = [Wards(folder, anywhere) for folder in folders if folder.is_dir()] if anywhere else []
         return Wards(self.workspace_dir, protected)
+
+    def _look_around(self) -> list[str]:
+        places = [self._wards, *self._others] if self._wards is not None else []
+        return [note for wards in places for note in wards.look()]
 
     async def _vouch(self) -> None:
         """Try the battery on one that is not known, once in a process; raises `ExecutorUnavailable` if it fails."""
@@ -145,6 +170,12 @@ class SandboxedExecutor(RunnerExecutor):
         }
         return {"walls": walls, "path": packages(), "ports": [str(port) for port in self.ports.numbers]}
 
+    def _inherited(self) -> bool:
+        if not super()._inherited():
+            return False
+        self._ports = self._warding = self._wards = None
+        return True
+
     @property
     def ports(self) -> Ports:
         """What stands behind the runner's ports."""
@@ -168,11 +199,11 @@ class SandboxedExecutor(RunnerExecutor):
 
     def guard(self, path: str) -> None:
         """Raise `PathRefused` for a file that the policy protects."""
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        for text in self.policy.protected:
-            named = text.removeprefix(ANYWHERE).split("/")
-            starts = range(len(parts)) if text.startswith(ANYWHERE) else (0,)
-            if any(parts[at : at + len(named)] == named for at in starts):
+        parts = tuple(part for part in path.split("/") if part not in ("", "."))
+        for text in (*self.policy.protected, SKILLS):
+            fixed, anywhere = protected_parts(self.workspace_dir, (text,))
+            starts = [(0, named) for named in fixed] + [(at, named) for named in anywhere for at in range(len(parts))]
+            if any(parts[at : at + len(named)] == named for at, named in starts):
                 raise PathRefused(f"{path!r}: {text} is protected by the policy")
 
     async def look(self) -> list[str]:
@@ -185,21 +216,29 @@ class SandboxedExecutor(RunnerExecutor):
         if self._wards is not None:
             begun = time.perf_counter()
             # In a small workspace it takes no longer than the way to another thread.
-            notes += self._wards.look() if self._brief else await asyncio.to_thread(self._wards.look)
+            notes += self._look_around() if self._brief else await asyncio.to_thread(self._look_around)
             self._brief = time.perf_counter() - begun < BRIEF
         return notes
 
     async def aclose(self) -> None:
         """Kill everything that was started here, and return when it is gone."""
+        ports, loop = self._ports, self._loop()
         await super().aclose()
-        if self._ports is not None:
-            await self._ports.aclose()
+        if ports is None:
+            return
+        if loop is None or runs_in(loop):
+            await ports.aclose()
+        else:  # its tasks are on the loop of the runner
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ports.aclose(), loop))
 
     def _cleared(self) -> None:
-        if self._wards is not None:
-            self._wards.look()
+        self._look_around()
         with contextlib.suppress(OSError):
             os.rmdir(self.workspace_dir / SKILLS)  # if it is empty
+
+
+def _has_failed(task: asyncio.Task[Wards]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 @lru_cache(maxsize=1)

@@ -151,15 +151,22 @@ def _with_notes(output: str, notes: list[str]) -> str:
 
 def _create(home: Home, action: Action) -> tuple[int, str, str]:
     workspace = home.workspace_dir
-    existed = (workspace / action.path).exists() if "\0" not in action.path else False
     try:
         home.guard(action.path)
+        existed = _exists(workspace, action.path)
         size = write_file(workspace, action.path, action.code)
     except PathRefused as error:
         return 1, str(error), "refused"
     except OSError as error:
         return 1, f"{action.path!r} could not be written: {error.strerror or error}", ""
     return 0, f"{'replaced' if existed else 'created'} {action.path} ({size} bytes)", ""
+
+
+def _exists(workspace: Path, path: str) -> bool:
+    try:
+        return (workspace / path).exists()
+    except (OSError, ValueError):  # writing says why
+        return False
 
 
 async def _end(link: Link, pending: Pending) -> None:

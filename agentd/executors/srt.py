@@ -6,11 +6,11 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from agentd.core.errors import ExecutorUnavailable
+from agentd.executors import scratch
 from agentd.executors.environment import outline
 from agentd.executors.landlock import BIND_ABI, LEAST_ABI, landlock_abi
 from agentd.executors.launch import Launch, Probe
@@ -18,7 +18,7 @@ from agentd.executors.mounts import HOME, RUNNER_INSIDE
 from agentd.executors.policy import Policy, settle
 from agentd.executors.sandboxed import SandboxedExecutor
 from agentd.executors.srt_install import VERSION, Installed, examine
-from agentd.executors.srt_launch import NODE_PROGRAM, Job, SrtLaunch
+from agentd.executors.srt_launch import NODE_PROGRAM, Job, SrtLaunch, tidy
 from agentd.executors.srt_settings import Place, obstacles, options, write_settings
 
 # srt's own variables by which programs find its proxy. Its TMPDIR is not among them: inside, that is `/tmp`.
@@ -29,7 +29,8 @@ PROXY_VARIABLES = (
     *("CLOUDSDK_PROXY_TYPE", "CLOUDSDK_PROXY_ADDRESS", "CLOUDSDK_PROXY_PORT"),
     *("CLOUDSDK_PROXY_USERNAME", "CLOUDSDK_PROXY_PASSWORD"),
 )
-_LONGEST = 50
+_SOCKETS = "s"
+_ROOM = len(f"{_SOCKETS}/claude-socks-0123456789abcdef.sock")
 # srt gives code a process namespace of its own, and a `/proc` for it. Where a kernel refuses the second, it goes on.
 _PROC_IS_OWN = (
     'read -r pid _ < /proc/self/stat; [ "$pid" = "$$" ] || { '
@@ -113,19 +114,18 @@ class SrtExecutor(SandboxedExecutor):
         return env | dict(extra)
 
     def _launch(self) -> Launch:
-        # The address of a Unix socket has room for 107 bytes.
-        short = None if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST else "/tmp"
-        folder = Path(tempfile.mkdtemp(prefix="agentd-srt-", dir=short))
+        folder = scratch.make("srt", _ROOM, tidy)
         try:
-            job = self._job(folder)
-        except BaseException:
+            return SrtLaunch(self._job(folder), self._limits.group)
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise ExecutorUnavailable(f"srt: a sandbox cannot be prepared: {error}") from error
             raise
-        return SrtLaunch(job, self._limits.group)
 
     def _job(self, folder: Path) -> Job:
         installed, programs = self.installed, self.installed.programs
-        cwd, sockets = folder / "cwd", folder / "s"
+        cwd, sockets = folder / "cwd", folder / _SOCKETS
         for one in (cwd, sockets):
             one.mkdir()
         place = Place(programs["bwrap"], programs["socat"], programs["rg"], installed.seccomp, sockets)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -51,7 +52,7 @@ class SrtLaunch(ProcessLaunch):
         try:
             with theirs:
                 super().__init__(command, cwd=Path("/"), env=_ENVIRONMENT, limits=limits, fds=[theirs.fileno()])
-        except ExecutorUnavailable:
+        except BaseException:
             self._control.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -69,6 +70,8 @@ class SrtLaunch(ProcessLaunch):
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_AT_ONCE)
         super().destroy()
+        if self._process.returncode:  # it was killed before it had killed all others
+            tidy(Path(self._folder))
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._talk.done() or self._loop.is_closed():
             self._control.close()
@@ -102,6 +105,22 @@ class SrtLaunch(ProcessLaunch):
                 return b""
             answer += piece
         return answer
+
+
+def tidy(folder: Path) -> None:
+    """Remove the folder of a sandbox whose keeper was killed, and kill those helpers of srt's that were left then.
+
+    They are the ones whose home it is.
+    """
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # it is somebody else's, or gone
+            fd = os.pidfd_open(int(environ.parent.name))
+            try:
+                if os.fsencode(f"HOME={folder}") in environ.read_bytes().split(b"\0"):
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+            finally:
+                os.close(fd)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _heard(talk: asyncio.Task[None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -12,8 +12,9 @@ from typing import TypedDict
 from agentd.core.errors import OptionError
 from agentd.executors.bwrap import GID, UID
 from agentd.executors.egress.names import Rule, read_rule
-from agentd.executors.mounts import HOME, RUNNER_INSIDE, RUNNER_SOURCE, mounts, system
+from agentd.executors.mounts import HOME, RUNNER_INSIDE, RUNNER_SOURCE, Mount, mounts, system
 from agentd.executors.policy import Policy, resolve
+from agentd.executors.spelling import spelled
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -160,7 +161,27 @@ def options(policy: Policy, workspace: Path) -> list[str]:
         if any(_within(one, [SRT_TEMPORARY]) for one in shared):
             raise OptionError(f"srt shares all of {SRT_TEMPORARY} with its sandboxes: work in another folder")
         found += ["--tmpfs", SRT_TEMPORARY]
-    return [*found, "--chdir", str(workspace)]
+    return [*found, *_opened(mounts(policy, workspace)), "--chdir", str(workspace)]
+
+
+def _opened(found: Sequence[Mount]) -> list[str]:
+    """Return what makes folders writable that lie in readable ones: srt would leave them as those are.
+
+    What is protected or hidden in them is put there once more.
+    """
+    readable = [mount.place for mount in found if mount.how == "read"]
+    inside = [mount.place for mount in found if mount.how == "write" and _within(mount.place, readable)]
+    words: list[str] = []
+    covers: list[str] = []
+    for mount in found:
+        if not _within(mount.place, inside):
+            continue
+        if mount.source:
+            words += ["--bind" if mount.how == "write" else "--ro-bind", mount.source, mount.place]
+        else:
+            words += ["--tmpfs", mount.place]
+            covers += ["--remount-ro", mount.place]
+    return [*words, *covers]
 
 
 def obstacles(policy: Policy) -> dict[str, str]:
@@ -228,4 +249,4 @@ def _within(path: str, folders: Iterable[str]) -> bool:
 
 
 def _named(paths: Iterable[str]) -> list[Named]:
-    return [{"path": path, "literal": True} for path in dict.fromkeys(paths)]
+    return [{"path": spelled(path, "srt"), "literal": True} for path in dict.fromkeys(paths)]

@@ -20,17 +20,21 @@ _PIECE = 1 << 16
 
 
 class Ends(Protocol):
-    """The host's two ends of the way: requests are read from one descriptor, blocking, answers written to the other."""
+    """The host's two ends of the way: requests come by one descriptor, answers are written to the other."""
 
     requests: int
     answers: int
+
+    def read(self, most: int) -> bytes:
+        """Wait for requests and return what there is of them; nothing when there will be none, or by `wake`."""
+        ...
 
     def write(self, data: bytes | memoryview) -> int:
         """Write what there is room for; raises `BlockingIOError` when there is none."""
         ...
 
     def wake(self) -> None:
-        """Have who reads `requests` read something."""
+        """Have who waits for requests, or will, read nothing."""
         ...
 
     def close(self) -> None: ...
@@ -43,22 +47,30 @@ class PipeEnds:
         self.requests, their_requests = os.pipe()
         their_answers, self.answers = os.pipe()
         self.theirs = their_requests, their_answers
+        os.set_blocking(self.requests, False)
         os.set_blocking(self.answers, False)
-        self._bell = os.dup(their_requests)
+        # What is in a pipe a block can take out again, the end of it too; this one it has no end of.
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._kept = os.dup(their_requests)  # nobody has to look when the block's own end is closed
+        self._poll = select.poll()
+        for fd in (self.requests, self._bell):
+            self._poll.register(fd, select.POLLIN)
+
+    def read(self, most: int) -> bytes:
+        while True:
+            if any(fd == self._bell for fd, _ in self._poll.poll()):
+                return b""
+            with contextlib.suppress(BlockingIOError):
+                return os.read(self.requests, most)
 
     def write(self, data: bytes | memoryview) -> int:
         return os.write(self.answers, data)
 
     def wake(self) -> None:
-        # When the pipe has no room it has something to read.
-        poll = select.poll()
-        poll.register(self._bell, select.POLLOUT)
-        if poll.poll(0):
-            with contextlib.suppress(OSError):
-                os.write(self._bell, b"\n")
+        os.eventfd_write(self._bell, 1)
 
     def close(self) -> None:
-        for fd in (self.requests, self.answers, self._bell):
+        for fd in (self.requests, self.answers, self._bell, self._kept):
             os.close(fd)
 
 
@@ -69,6 +81,9 @@ class SocketEnds:
         sock.setblocking(True)
         self._sock = sock
         self.requests = self.answers = sock.fileno()
+
+    def read(self, most: int) -> bytes:
+        return os.read(self.requests, most)
 
     def write(self, data: bytes | memoryview) -> int:
         return self._sock.send(data, socket.MSG_DONTWAIT)
@@ -93,6 +108,7 @@ class ToolPipe:
         self._door = door
         self._ends = ends
         self._requests = ends.requests
+        self._read = ends.read
         self._write = ends.write
         self._ended = False
         self._threaded = False
@@ -126,7 +142,7 @@ class ToolPipe:
         rest = b""
         try:
             while not self._ended:
-                piece = os.read(self._requests, _PIECE)
+                piece = self._read(_PIECE)
                 if self._ended or not piece:
                     return
                 # Nearly always one whole request.
@@ -138,6 +154,8 @@ class ToolPipe:
                     self._take(line)
                 if len(rest) > _PIECE:
                     rest = self._long(rest)
+        except OSError:
+            return  # the block's side has broken off, with an answer unread
         finally:
             for _ in range(self._helpers):
                 self._apart.put(None)
@@ -146,7 +164,7 @@ class ToolPipe:
     def _long(self, start: bytes) -> bytes:
         pieces, size = [start], len(start)
         while not self._ended and size < MAX_REQUEST:
-            piece = os.read(self._requests, 16 * _PIECE)
+            piece = self._read(16 * _PIECE)
             pieces.append(piece)
             size += len(piece)
             if not piece or b"\n" in piece:

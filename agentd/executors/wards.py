@@ -43,7 +43,7 @@ class Wards:
     def __init__(self, workspace: Path, protected: Sequence[str]) -> None:
         """Remember what there is now: it is left alone. Raises `OSError` when the workspace cannot be read."""
         self._workspace = workspace
-        self._fixed, self._anywhere = _parse(workspace, protected)
+        self._fixed, self._anywhere = protected_parts(workspace, protected)
         self._hooks_too = _HOOKS in self._anywhere
         names = {parts[0] for parts in self._anywhere}
         names |= _REPOSITORY if self._hooks_too else frozenset()
@@ -174,7 +174,10 @@ class Wards:
         elif spot not in self._stood:
             self._refused.take(folder, name, path)
         elif self._stood[spot] != status.st_ino:
-            self._replaced[path] = None
+            if stat.S_ISLNK(status.st_mode):  # it cannot be mounted, and so be replaced by code
+                self._refused.take(folder, name, path)
+            else:
+                self._replaced[path] = None
 
 
 class _Refused:
@@ -239,7 +242,7 @@ class _Refused:
         return folder
 
 
-def _parse(workspace: Path, protected: Sequence[str]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+def protected_parts(workspace: Path, protected: Sequence[str]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return the parts of the paths below the workspace, and of those that count anywhere in it."""
     fixed: list[tuple[str, ...]] = []
     anywhere: list[tuple[str, ...]] = []

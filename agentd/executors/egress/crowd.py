@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 
-from agentd.executors.egress.streams import Stream
+from agentd.executors.egress.streams import Stream, is_affordable
 
 AT_ONCE = 256
 WAITING = 128
@@ -15,7 +15,10 @@ _log = logging.getLogger("agentd.executors")
 
 
 class Crowd:
-    """Serves connections, at most `at_once` of them; some more wait for their turn, and the rest are reset."""
+    """Serves connections, at most `at_once` of them; some more wait for their turn, and the rest are reset.
+
+    So are those for which the program has no descriptors to spare.
+    """
 
     def __init__(self, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
         self._most = at_once + waiting
@@ -26,7 +29,7 @@ class Crowd:
     async def serve(self, sock: socket.socket, work: Callable[[Stream], Awaitable[None]]) -> None:
         """Have `work` serve a connection, and return when it is closed."""
         stream = Stream(sock)
-        if self._closed or len(self._tasks) >= self._most:
+        if self._closed or len(self._tasks) >= self._most or not is_affordable(sock):
             stream.abort()
             return
         task = asyncio.create_task(self._attend(stream, work))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import ipaddress
+import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from agentd.executors.egress.addresses import Address, refusal
 from agentd.executors.egress.refusals import Refusal, Why
+from agentd.executors.egress.streams import is_affordable
 
 Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
 LOOKUPS_AT_ONCE = 8
@@ -17,26 +21,43 @@ MOST_ADDRESSES = 16
 
 
 class Lookups:
-    """The system's resolver, in threads of its own: slow names must not hold up what else the host does in threads."""
+    """The system's resolver, in threads of its own: slow names hold up neither the host's other threads nor its end."""
 
     def __init__(self) -> None:
-        self._threads: ThreadPoolExecutor | None = None
+        self._free = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
     async def __call__(self, name: str, port: int) -> list[str]:
         """Return the addresses of a name."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, "egress")
+        await self._free.acquire()  # until the answer is there, also when nobody waits for it any more
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _look_up, name, port)
+        answer: asyncio.Future[list[str]] = loop.create_future()
 
-    def close(self) -> None:
-        """Let the threads go."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        def settle(found: list[str] | OSError | UnicodeError) -> None:
+            self._free.release()
+            if answer.done():
+                return
+            if isinstance(found, list):
+                answer.set_result(found)
+            else:
+                answer.set_exception(found)
+
+        def work() -> None:
+            found = _look_up(name, port)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(settle, found)
+
+        try:
+            threading.Thread(target=work, name="egress", daemon=True).start()
+        except RuntimeError as error:
+            settle(OSError(errno.EAGAIN, str(error)))
+        return await answer
 
 
-def _look_up(name: str, port: int) -> list[str]:
-    return [str(entry[4][0]) for entry in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+def _look_up(name: str, port: int) -> list[str] | OSError | UnicodeError:
+    try:
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError) as error:
+        return error
 
 
 class Dialer:
@@ -93,6 +114,8 @@ async def _connect(address: Address, port: int) -> socket.socket:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
+        if not is_affordable(sock):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
     except BaseException:

@@ -53,8 +53,7 @@ class Egress:
         at_once: int = AT_ONCE,
     ) -> None:
         self._rules = rules
-        self._lookups = Lookups()
-        self._dialer = Dialer(networks, resolve or self._lookups, connect_timeout)
+        self._dialer = Dialer(networks, resolve or Lookups(), connect_timeout)
         self._on_refused = on_refused
         self._head_timeout = head_timeout
         self._crowd = Crowd(at_once)
@@ -66,7 +65,6 @@ class Egress:
     async def aclose(self) -> None:
         """Close all connections, and take no more."""
         await self._crowd.aclose()
-        self._lookups.close()
 
     async def _converse(self, client: Stream) -> None:
         speech: Speech = Http()

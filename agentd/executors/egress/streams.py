@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import struct
 from collections.abc import Callable
@@ -11,6 +12,17 @@ from collections.abc import Callable
 PIECE = 1 << 16
 FAREWELL = 2.0
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+# As much of the program's descriptors as its sandboxes may take together, beside what else is open.
+_SHARE = 0.75
+
+
+def is_affordable(sock: socket.socket) -> bool:
+    """Tell whether the program has descriptors to spare beside this one, which somebody in a sandbox has asked for.
+
+    The system gives the lowest number that is free: a high one tells that most are taken.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most == resource.RLIM_INFINITY or sock.fileno() < most * _SHARE
 
 
 class Stream:

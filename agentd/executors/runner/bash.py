@@ -7,9 +7,9 @@ behind it; a trap of the block's own runs after that. Nothing of this passes thr
 from __future__ import annotations
 
 import os
-import re
-import signal
 from collections.abc import Mapping
+
+from .signals import signal
 
 CHANNEL = 198
 END = b"\n# end\n"
@@ -21,7 +21,7 @@ _RUN = 'eval "$__agentd_code"'
 
 # A script that may set a trap gets a function `trap`, which keeps its EXIT trap from replacing ours: it is run after
 # ours. `&& :` keeps `$?` for it and holds `set -e`.
-_MAY_TRAP = re.compile(r"trap|source|\.\s")
+_MAY_TRAP = ("trap", "source", *(f".{blank}" for blank in " \t\n\r\v\f"))
 _TRAPPING = r"""
 __agentd_save() {
     local __agentd_status=$? -; set +xv
@@ -59,12 +59,12 @@ def spawn(bash: str, code: str, env: Mapping[str, str], output: int, limits: str
     ]
     script_line = _START + limits + _RUN
     argv = [bash, "--norc", "--noprofile", "-c", script_line, "bash"]
-    if _MAY_TRAP.search(code):
+    if any(sign in code for sign in _MAY_TRAP):
         argv[-2:] = ['eval "$1"; shift; builtin ' + script_line, "bash", _TRAPPING]
     try:
         _write(channel, script)
         pid = os.posix_spawn(bash, argv, env, file_actions=actions, setsid=True, setsigdef=_DEFAULTED)
-    except OSError:
+    except (OSError, ValueError):
         os.close(channel)
         raise
     return pid, channel, len(script)

@@ -71,7 +71,7 @@ class Blocks:
             except BlockingIOError:
                 self._watch.make_room(block)
                 begin(block)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter for what no path and no variable can be
             block.close_fds()
             block.output.add(f"[the block could not be started: {_explain(error)}]\n".encode())
             self.finish(block, 126)
@@ -154,15 +154,16 @@ class Blocks:
     def _enter_directory(self, block: Block) -> None:
         shell = block.shell
         if block.cwd:
-            shell.cwd = os.path.join(self._settings.workspace, block.cwd)
-            os.chdir(shell.cwd)
+            cwd = os.path.join(self._settings.workspace, block.cwd)
+            os.chdir(cwd)
+            shell.cwd = cwd
             return
         try:
             os.chdir(shell.cwd)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             home = self._settings.workspace
-            note = f"[the working directory {shell.cwd} is gone ({error.strerror}): back in {home}]\n"
-            block.output.add(note.encode("utf-8", "surrogateescape"))
+            note = f"[the working directory {shell.cwd} is gone ({_explain(error)}): back in {home}]\n"
+            block.output.add(note.encode("utf-8", "backslashreplace"))
             os.makedirs(home, exist_ok=True)
             os.chdir(home)
             shell.cwd = home
@@ -176,7 +177,7 @@ class Blocks:
         try:
             with self.sacrifice:
                 spawned = bash.spawn(self._bash, block.code, block.environment(), write, self._limits)
-        except OSError:
+        except (OSError, ValueError):
             os.close(block.read_fd)
             block.read_fd = -1
             raise
@@ -298,7 +299,9 @@ def _find(program: str, path: str) -> str:
     return ""
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
     if error.errno == errno.EAGAIN:
         return "no more processes are allowed; what earlier blocks left running may hold them"
     return error.strerror or str(error)

@@ -7,13 +7,11 @@ While the block has one thread a call is one write and one read. Once it has mor
 from __future__ import annotations
 
 import _thread
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-# Without the search for blanks on both sides. The attribute has no type.
-_decode: Callable[[str, int], tuple[dict[str, object], int]] = getattr(json.JSONDecoder(), "scan_once")  # noqa: B009
+from .jsons import encode, scan
+
 _count = _thread._count  # pyright: ignore[reportPrivateUsage]  # the threads besides the main one
 _PIECE = 1 << 16
 _MARK = ord("#")
@@ -57,9 +55,9 @@ class Calls:
         """Call a tool of the host and return its value."""
         if self._trouble:
             raise self._error(self._trouble)
-        line = _encode({"tool": tool, "arguments": arguments}).encode()
+        line = encode({"tool": tool, "arguments": arguments}).encode()
         line = self._alone(line) if _count() == 0 else self._among_threads(line)
-        answer: dict[str, object] = _decode(line.decode(), 0)[0]
+        answer = scan(line.decode(), 0)[0]
         if answer.get("ok"):
             return answer.get("value")
         raise self._error(str(answer.get("error")))

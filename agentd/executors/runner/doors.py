@@ -5,10 +5,10 @@ from __future__ import annotations
 import _socket
 import os
 import select
-import signal
 from collections.abc import Callable
 
 from .processes import tag_of, wear
+from .signals import signal
 
 Listening = _socket.socket
 # What `socket.socket` is made of; it has no type.

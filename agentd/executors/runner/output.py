@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 FOLDER = ".agentd/output"
 
@@ -17,7 +16,7 @@ class Output:
 
     def __init__(self, workspace: str, name: str, budget: int, spill_cap: int, live_cap: int) -> None:
         self._workspace = workspace
-        self._name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:100] or "block"
+        self._name = _plain(name)[:100] or "block"
         self._budget = max(budget, 64)
         self._spill_cap = spill_cap
         self._live_left = live_cap
@@ -119,6 +118,10 @@ class Output:
         except OSError as error:
             self._trouble = f", but not whole: {error.strerror}"
             self.close()
+
+
+def _plain(name: str) -> str:
+    return "".join(sign if sign in "_-" or (sign.isascii() and sign.isalnum()) else "_" for sign in name)
 
 
 def _ignore(path: str) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import time
 from collections.abc import Callable
+
+from .signals import signal
 
 TAGGED = 1 << 40
 SHELL_BITS = 20

@@ -11,13 +11,13 @@ import importlib
 import io
 import os
 import resource
-import signal
 import sys
 import types
 from collections.abc import Mapping
 
 from .bindings import Bindings, Finder
 from .calls import Calls
+from .signals import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 FILE = "<block>"
 REQUEST_FD, ANSWER_FD = 3, 4
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_OFTEN = ("linecache", "traceback", "typing", "dataclasses", "datetime", "pathlib", "random", "subprocess", "tempfile")
+_OFTEN = (
+    *("json", "linecache", "traceback", "typing", "dataclasses", "datetime", "pathlib", "random", "signal"),
+    *("subprocess", "tempfile"),
+)
 _calls = Calls()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from . import doors, python
 from .blocks import Blocks
 from .channel import Channel
 from .oom import Sacrifice
+from .signals import signal
 from .state import Settings
 from .wire import FrameReader, Header, pack
 
@@ -188,6 +188,8 @@ class Server:
                 resource.setrlimit(getattr(resource, name), (value, value))
             except (OSError, ValueError) as error:
                 troubles.append(f"{name}={value}: {error}")
+        if settings.mounted is not None:
+            troubles += self._compare(settings.mounted)
         self._door = doors.Door(settings.door_path, settings.door_port, settings.net_key)
         for port in settings.ports:
             self._listen(port)
@@ -203,6 +205,18 @@ class Server:
         walls = self._build(settings, troubles)
         self._blocks = Blocks(self, settings, counts[0] if counts else -1, sacrifice)
         self.send({"op": "ready", "troubles": troubles, "walls": walls})
+
+    def _compare(self, meant: Header) -> list[str]:
+        """Return how the mounts of this sandbox differ from what was meant: somebody has changed paths meanwhile."""
+        from . import mounted
+
+        try:
+            trouble = mounted.trouble(meant)
+        except OSError as error:
+            trouble = str(error)
+        return (
+            [f"the sandbox is not as it was meant: {trouble}. Its paths changed while it was made"] if trouble else []
+        )
 
     def _build(self, settings: Settings, troubles: list[str]) -> dict[str, int]:
         """Put walls around this process and all that it will start; a wall that cannot be built is a trouble."""

@@ -31,6 +31,7 @@ class Settings:
         self.ports = [int(port) for port in header.words("ports")]
         self.keep_env = header.words("keep_env")
         self.walls = header.section("walls")
+        self.mounted = header.section("mounted")
 
 
 class Shell:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import _socket
 import array
-import json
 import struct
 from collections.abc import Iterator, Mapping
+
+from .jsons import decode, encode
 
 TYPE_CHECKING = False  # `typing` takes a millisecond of every start
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ MAX_PAYLOAD = 512 << 20
 BINDINGS_KEPT = 8
 SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 _FD_SIZE = array.array("i").itemsize
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class FrameError(Exception):
@@ -50,7 +49,7 @@ class Header:
 
     def integer(self, name: str) -> int:
         value = self._fields.get(name, 0)
-        if not isinstance(value, int):
+        if not isinstance(value, int) or isinstance(value, bool):
             raise FrameError(name)
         return value
 
@@ -71,6 +70,9 @@ class Header:
 
     def integers(self, name: str) -> dict[str, int]:
         return {key: _whole(name, item) for key, item in _table(name, self._fields.get(name, {})).items()}
+
+    def pairs(self, name: str) -> dict[str, tuple[int, int]]:
+        return {key: _pair(name, item) for key, item in _table(name, self._fields.get(name, {})).items()}
 
     def section(self, name: str) -> Header | None:
         """Return the fields of a table; `None` when there is none."""
@@ -104,24 +106,32 @@ def _whole(name: str, value: object) -> int:
     return value
 
 
+def _pair(name: str, value: object) -> tuple[int, int]:
+    items = _list(name, value)
+    if len(items) != 2:
+        raise FrameError(name)
+    return _whole(name, items[0]), _whole(name, items[1])
+
+
 def pack(header: Mapping[str, object], payload: bytes = b"") -> bytes:
     """Return one frame."""
-    head = _encode(header).encode()
+    head = encode(header).encode()
     return b"".join((LENGTHS.pack(len(head), len(payload)), head, payload))
 
 
 class FrameReader:
     """Puts frames together from whatever pieces they arrive in."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_PAYLOAD) -> None:
         self._data = bytearray()
+        self._most = most
 
     def feed(self, piece: bytes) -> Iterator[tuple[Header, bytes]]:
         """Yield the frames that are complete with this piece; raises `FrameError` for what cannot be one."""
         self._data += piece
         while len(self._data) >= LENGTHS.size:
             head, body = LENGTHS.unpack_from(self._data)
-            if head > MAX_HEADER or body > MAX_PAYLOAD:
+            if head > MAX_HEADER or body > self._most:
                 raise FrameError("too long")
             end = LENGTHS.size + head + body
             if len(self._data) < end:
@@ -134,7 +144,7 @@ class FrameReader:
 
 def _object(text: bytes | bytearray) -> dict[str, object]:
     try:
-        value: object = json.loads(text)
+        value = decode(text.decode())
     except ValueError as error:
         raise FrameError(str(error)) from error
     return _table("not an object", value)

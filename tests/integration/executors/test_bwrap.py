@@ -99,6 +99,17 @@ def test_what_is_protected_cannot_be_written_or_replaced(workspace: Path) -> Non
     assert not (workspace / ".git" / "hooks" / "pre-commit").exists()
 
 
+def test_hooks_are_looked_for_in_all_that_can_be_written(workspace: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    with BwrapExecutor(workspace, policy={"writable": [str(shared)]}) as executor:
+        output, code = executor.execute_bash(
+            f"git init -q {shared}/inner && echo x > {shared}/inner/.git/hooks/post-commit"
+        )
+        assert (code, "inner/.git/hooks/post-commit" in output) == (0, True)
+        assert not (shared / "inner" / ".git" / "hooks" / "post-commit").exists()
+
+
 def test_allowed_names_are_reached_and_others_are_not(workspace: Path, web: int) -> None:
     policy = {"allowed_domains": [f"localhost:{web}"], "private_networks": ["127.0.0.0/8", "::1/128"]}
     with BwrapExecutor(workspace, policy=policy) as executor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -149,7 +151,7 @@ def test_a_socket_of_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["tcp://10.0.0.1:2375", "ssh://host", "npipe:////./pipe/docker", "/var/run/docker.sock"]
+    "url", ["tcp://10.0.0.1:2375", "ssh://host", "npipe:////./pipe/docker", "/var/run/docker.sock", "http://[::1"]
 )
 def test_engines_elsewhere(tmp_path: Path, url: str) -> None:
     with pytest.raises(ExecutorUnavailable, match=r"cannot be used .*so the engine must be here too"):
@@ -246,3 +248,54 @@ async def test_a_removal_that_is_under_way_is_waited_for(tmp_path: Path) -> None
         await executor.open("one")
         await executor.aclose()
         assert (engine.containers, engine.faults.busy_removals) == ({}, 0)
+
+
+@pytest.mark.parametrize("name", ["a b", "100%20", "ü", "a:80", "q+;&"])
+def test_a_socket_with_an_odd_name(tmp_path: Path, name: str) -> None:
+    path = Path(os.path.relpath(tmp_path)).resolve() / name
+    with FakeEngine(path=path) as engine:
+        assert engine.executor(tmp_path / "work").execute_bash("echo hi") == ("hi\n", 0)
+
+
+@pytest.mark.parametrize("url", ["unix://", "unix:///", "unix:relative", "unix:///a\0b", "unix:///a#b", "unix:///a?b"])
+def test_an_address_that_names_no_socket(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ExecutorUnavailable, match=r"names no socket\. Write unix:///path"):
+        DockerExecutor(tmp_path, base_url=url)
+
+
+def test_variables_for_other_engines_are_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", "/nowhere")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2376")
+    probe = DockerExecutor.probe()
+    assert (probe.ok, "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH cannot be used" in probe.reason) == (False, True)
+    assert probe.fix.startswith("Unset them, or give base_url")
+
+
+@pytest.mark.parametrize("answer", [b"null", b"[]", b"5", b'"x"', b"{"])
+def test_an_engine_that_answers_with_something_else(answer: bytes, tmp_path: Path) -> None:
+    class Other(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.rfile.readline()
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+
+    path = tmp_path / "s"
+    with socketserver.ThreadingUnixStreamServer(str(path), Other) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(ExecutorUnavailable, match="a Docker engine, and is it well"):
+            DockerExecutor(tmp_path, base_url=f"unix://{path}")
+        server.shutdown()
+
+
+@pytest.mark.parametrize("clause", ["hidden", "writable"])
+async def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path, clause: str) -> None:
+    """With another sign in its place the engine would cover something that is not there."""
+    name = os.fsdecode(b"bad\xff")
+    (tmp_path / name).mkdir()
+    with FakeEngine() as engine:
+        executor = engine.executor(tmp_path, policy={clause: [name]})
+        with pytest.raises(OptionError, match=r"bad\\xff.* is not UTF-8, and the engine takes no such path: rename it"):
+            await executor.open("one")
+        await executor.aclose()
+        assert engine.created == []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.executors import scratch as srt_scratch
 from agentd.executors.srt import SrtExecutor
 from tests.contract.executor.harness import Session
 from tests.integration.executors.srt_rig import (
@@ -115,6 +116,42 @@ async def test_what_is_stuck_is_killed_on_closing(executor: SrtExecutor, scratch
     assert files_left(scratch) == []
 
 
+async def test_the_helpers_go_too_when_keeper_and_node_are_killed_at_once(executor: SrtExecutor, scratch: Path) -> None:
+    await Session(await executor.open("one")).out("true")
+    pids = parts(os.getpid())
+    victims = [part(os.getpid(), name) for name in ("keeper", "node")]
+    for signum in (signal.SIGSTOP, signal.SIGKILL):  # so that none hears of the other's death
+        for pid in victims:
+            os.kill(pid, signum)
+    assert await asyncio.to_thread(left_of, dict.fromkeys(victims, "")) == {}
+    await executor.aclose()
+    assert left_of(pids) == {}
+    assert files_left(scratch) == []
+
+
+async def test_what_is_left_when_all_are_killed_at_once_is_removed_by_the_next(workspace: Path, scratch: Path) -> None:
+    (scratch / "host.py").write_text(HOST)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)}
+    argv = [sys.executable, str(scratch / "host.py"), str(workspace), str(PACKAGE)]
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE) as host:
+        assert host.stdout is not None
+        assert await asyncio.to_thread(host.stdout.readline) == b"open\n"
+        pids = parts(host.pid)
+        helpers = {pid: name for pid, name in pids.items() if name == "socat"}
+        victims = [host.pid, *(pid for pid, name in pids.items() if name in ("keeper", "node"))]
+        for signum in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in victims:
+                os.kill(pid, signum)
+    assert helpers
+    assert [name for name in os.listdir(scratch) if name.startswith("agentd-srt-")]
+    srt_scratch._sweep.cache_clear()
+    async with SrtExecutor(workspace, srt_path=PACKAGE) as executor:
+        await executor.open("one")
+    (scratch / "host.py").unlink()
+    assert left_of(pids) == {}
+    assert files_left(scratch) == []
+
+
 async def test_closing_and_cancelling_while_it_starts(workspace: Path, scratch: Path) -> None:
     for pause in (0.0, 0.1, 0.3):
         executor = SrtExecutor(workspace, srt_path=PACKAGE)
@@ -153,7 +190,7 @@ def host_command(place: Path, user: bool) -> tuple[list[str], dict[str, str]]:
     """Return what runs the host above, and its environment: as an ordinary user by what such a one may use."""
     (place / "host.py").write_text(HOST)
     env = {"PATH": os.environ["PATH"], "HOME": str(place), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    env["TMPDIR"] = str(place / "scratch")
+    env["TMPDIR"] = str(place / "t")
     if not user or os.geteuid() != 0:
         return [sys.executable, str(place / "host.py"), str(place / "work"), str(PACKAGE)], env
     shutil.copytree(PACKAGE.parents[1], place / "node_modules", symlinks=True, ignore=_other_packages)
@@ -166,7 +203,7 @@ def host_command(place: Path, user: bool) -> tuple[list[str], dict[str, str]]:
         env["PYTHONPATH"] = libraries
         tried = subprocess.run([*command, "-c", trial], check=False, capture_output=True, env=env, cwd="/")
         if tried.returncode == 0:
-            for folder in (place, place / "work", place / "scratch"):
+            for folder in (place, place / "work", place / "t"):
                 os.chown(folder, USER, USER)
             return [*command, str(place / "host.py"), str(place / "work"), str(package)], env
     pytest.skip("not installable: an ordinary user can run no interpreter of this version here")
@@ -182,9 +219,10 @@ def _other_packages(folder: str, names: list[str]) -> set[str]:
 @pytest.mark.parametrize("user", [False, True], ids=["as it is", "as an ordinary user"])
 async def test_the_death_of_the_host_ends_everything(user: bool) -> None:
     need_srt()
-    place = Path(tempfile.mkdtemp())  # not below `tmp_path`: other users are kept out of there
+    # Not below `tmp_path`: other users are kept out of there. The names of Unix sockets in it have to be short.
+    place = Path(tempfile.mkdtemp(dir="/tmp"))
     place.chmod(0o755)
-    for name in ("work", "scratch"):
+    for name in ("work", "t"):
         (place / name).mkdir()
     argv, env = host_command(place, user)
     host = subprocess.Popen(argv, env=env, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -197,7 +235,7 @@ async def test_the_death_of_the_host_ends_everything(user: bool) -> None:
         host.kill()
         await asyncio.to_thread(host.communicate)
         assert left_of(pids) == {}
-        assert files_left(place / "scratch") == []
+        assert files_left(place / "t") == []
         assert files(place / "work") == []
     finally:
         host.kill()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from agentd.core.errors import ExecutorUnavailable
+from agentd.core.errors import ExecutorUnavailable, OptionError
 from agentd.executors.srt import SrtExecutor
-from tests.integration.executors.srt_rig import PACKAGE, need_srt, package
+from tests.integration.executors.srt_rig import PACKAGE, need_srt, package, parts
 
 pytestmark = pytest.mark.srt
 
@@ -165,3 +167,33 @@ def test_what_srt_has_no_words_for_is_an_error_that_names_the_clause(
     assert clause in str(caught.value)
     executor = SrtExecutor(tmp_path / "work", policy={**policy, "best_effort": True}, srt_path=PACKAGE)
     assert executor.enforcement[next(iter(policy))].startswith("not enforced: srt")
+
+
+@pytest.mark.parametrize("clause", ["hidden", "protected", "readable", "writable", "the workspace"])
+def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path, clause: str) -> None:
+    """With another sign in its place srt would hide something that is not there."""
+    need_srt()
+    name = os.fsdecode(b"bad\xff")
+    policy = {} if clause == "the workspace" else {clause: [name]}
+    workspace = tmp_path / (name if clause == "the workspace" else "work")
+    (workspace / name).mkdir(parents=True)
+    with SrtExecutor(workspace, policy=policy, srt_path=PACKAGE) as executor:
+        with pytest.raises(OptionError, match=r"bad\\xff.* is not UTF-8, and srt takes no such path: rename it"):
+            executor.execute_bash(f"ls {name}")
+        assert not [one for one in parts(os.getpid()).values() if one == "node"]
+
+
+def test_a_place_without_room_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_srt()
+
+    def full(*_words: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, SrtExecutor(tmp_path, srt_path=PACKAGE) as executor:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        for failing in ("TemporaryFile", "mkdtemp"):
+            with monkeypatch.context() as patch:
+                patch.setattr(tempfile, failing, full)
+                with pytest.raises(ExecutorUnavailable, match="No space left on device"):
+                    executor.execute_bash("true")
+            assert os.listdir(folder) == []

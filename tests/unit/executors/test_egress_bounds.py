@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import struct
 
 import pytest
 
-from agentd.executors.egress import streams
+from agentd.executors.egress import dialing, streams
 from agentd.executors.egress.crowd import Crowd
 from agentd.executors.egress.streams import Stream
 from tests.unit.executors.egress_rig import PAGE, echo, gate, hang_up, page, site, tunnel
@@ -241,3 +242,24 @@ async def test_last_words_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) 
         assert mine.recv(10) == b"bye"
         await stream.farewell(b"x" * (64 << 20))
     stream.close()
+
+
+async def test_the_last_descriptors_are_the_programs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections come out of sandboxes, a quarter of the descriptors is for all else."""
+    async with gate() as proxy, echo() as there:
+        _, first = await tunnel(proxy, there.port)
+        number = first.get_extra_info("socket").fileno()
+        for most, spared in ((number, False), (2 * number, True), (resource.RLIM_INFINITY, True)):
+            monkeypatch.setattr(resource, "getrlimit", lambda _, most=most: (most, most))
+            assert streams.is_affordable(first.get_extra_info("socket")) == spared
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
+        far, writer = await proxy.connect()
+        with pytest.raises(ConnectionResetError):
+            await far.read()
+        await hang_up(writer)
+        monkeypatch.undo()
+        # Nor does it connect to a site with one of those.
+        monkeypatch.setattr(dialing, "is_affordable", lambda _: False)
+        request = f"GET http://ok.test:{there.port}/ HTTP/1.1\r\n\r\n".encode()
+        assert (await proxy.ask(request)).startswith(b"HTTP/1.1 502 ")
+        await hang_up(first)

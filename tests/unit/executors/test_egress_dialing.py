@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from agentd.executors.egress import dialing
-from agentd.executors.egress.dialing import Lookups
+from agentd.executors.egress.dialing import LOOKUPS_AT_ONCE, Lookups
 from agentd.executors.egress.names import Rules
 from agentd.executors.egress.proxy import Egress
-from tests.unit.executors.egress_rig import PAGE, Names, gate, page
+from tests.unit.executors.egress_rig import PAGE, gate, page
 
 
 def _get(port: int, name: str = "ok.test") -> bytes:
@@ -113,19 +115,58 @@ async def test_an_address_that_does_not_answer_is_given_up() -> None:
 
 
 async def test_the_system_looks_names_up_for_us() -> None:
-    refused: list[tuple[str, int, str]] = []
-    egress = Egress(Rules(["localhost", "nobody.invalid"]), on_refused=lambda *seen: refused.append(seen))
+    egress = Egress(Rules(["localhost", "nobody.invalid"]))
     async with gate() as proxy, page() as there:
-        proxy.egress._rules, proxy.egress._dialer._resolve = egress._rules, egress._lookups
+        proxy.egress._rules, proxy.egress._dialer._resolve = egress._rules, egress._dialer._resolve
         assert await proxy.ask(_get(there.port, "localhost")) == PAGE
         answer = await proxy.ask(_get(there.port, "nobody.invalid"))
         assert answer.startswith(b"HTTP/1.1 502 ") and b"nobody.invalid could not be looked up" in answer
-        threads = [thread for thread in threading.enumerate() if thread.name.startswith("egress")]
-        assert threads
     await egress.aclose()
-    for thread in threads:
-        await asyncio.to_thread(thread.join, 20)
-        assert not thread.is_alive()
+
+
+STUCK = """
+import asyncio, socket, sys, time
+from agentd.executors.egress import dialing
+
+asked = []
+
+def never(*words, **named):
+    asked.append(words)
+    time.sleep(100)
+
+async def main():
+    socket.getaddrinfo = never
+    look_up = dialing.Lookups()
+    tasks = [asyncio.create_task(look_up("ok.test", 1)) for _ in range(dialing.LOOKUPS_AT_ONCE + 2)]
+    while len(asked) < dialing.LOOKUPS_AT_ONCE:
+        await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    print(len(asked))  # and no more at once, however many give up
+
+asyncio.run(main())
+"""
+
+
+def test_a_resolver_that_never_answers_keeps_no_program_from_ending() -> None:
+    done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "8\n", "")
+
+
+async def test_lookups_go_on_after_those_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 1))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: go_on.wait(20) and answer)
+    look_up = Lookups()
+    slow = [asyncio.create_task(look_up("slow.test", 1)) for _ in range(LOOKUPS_AT_ONCE)]
+    await asyncio.sleep(0)
+    for task in slow:
+        task.cancel()
+    waiting = asyncio.create_task(look_up("ok.test", 1))
+    assert not (await asyncio.wait([waiting], timeout=0.05))[0]
+    go_on.set()
+    assert await asyncio.wait_for(waiting, 20) == ["192.0.2.1"]
 
 
 async def test_localhost_needs_its_network() -> None:
@@ -133,8 +174,3 @@ async def test_localhost_needs_its_network() -> None:
         answer = await proxy.ask(_get(there.port, "localhost"))
         assert answer.startswith(b"HTTP/1.1 403 localhost leads to 127.0.0.1, which is not public")
         assert there.seen == []
-
-
-async def test_lookups_that_never_began_need_no_end() -> None:
-    Lookups().close()
-    assert await Names({"a": [["1.2.3.4"]]})("a", 1) == ["1.2.3.4"]

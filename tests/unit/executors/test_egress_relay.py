@@ -91,3 +91,16 @@ async def test_closing_and_cancelling_leave_nothing(tmp_path: Path) -> None:
         assert task.cancelled() and theirs.fileno() == -1
         assert await reader.read() == b""
         await hang_up(writer)
+
+
+async def test_who_connects_to_nobody_again_and_again_fills_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Relay(tmp_path / "none")
+    async with listening(one.serve, set()) as port:
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(ConnectionResetError):
+                await reader.read()
+            await hang_up(writer)
+    assert [record.levelname for record in caplog.records if "cannot be relayed" in record.message] == ["WARNING"]

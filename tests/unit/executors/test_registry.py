@@ -108,6 +108,21 @@ def test_one_that_cannot_be_loaded_is_named_and_breaks_no_other(installed: Path)
     assert backend("tiny").name == "tiny"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise SystemExit(7)\n",
+        "class Kind(type):\n    @property\n    def name(cls): raise OSError('no name')\n"
+        "class Executor(metaclass=Kind):\n    @classmethod\n    def probe(cls): ...\n",
+    ],
+)
+def test_one_that_ends_programs_or_has_no_answer_ends_nothing(installed: Path, code: str) -> None:
+    module = f"ending{abs(hash(code))}"
+    distribution(installed, module, GROUP + f"{module} = {module}:Executor\n", code)
+    with pytest.raises(ExecutorUnavailable, match=rf"of {module} 1\.5 .* cannot be loaded: (SystemExit: 7|OSError)"):
+        backend(module)
+
+
 def test_files_that_make_no_sense_break_no_other(installed: Path) -> None:
     distribution(installed, "garbled", "[agentd.executors]\nno equals sign\n")
     distribution(installed, "tiny", GROUP + "tiny = tiny:TinyExecutor\n", PLUGIN)
