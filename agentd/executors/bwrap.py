@@ -15,7 +15,7 @@ from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 from agentd.core.errors import ExecutorUnavailable
-from agentd.executors.environment import outline
+from agentd.executors.environment import UTF8, outline
 from agentd.executors.landlock import BIND_ABI, landlock_abi
 from agentd.executors.launch import RUNNER_PROCESSES, Launch, Probe, ProcessLaunch, compiled_runner
 from agentd.executors.link import Link
@@ -26,6 +26,7 @@ from agentd.executors.mounts import (
     RUNNER_SOURCE,
     Mount,
     covered,
+    make_folders,
     mounts,
     system,
 )
@@ -122,8 +123,7 @@ class BwrapExecutor(SandboxedExecutor):
     def _launch(self) -> Launch:
         command = [*self.command(), sys.executable, "-I", "-S", f"{RUNNER_INSIDE}/__main__.py"]
         compiled_runner()
-        env = {"LANG": "C.UTF-8"}
-        return ProcessLaunch(command, cwd=Path("/"), env=env, limits=self._limits.group, alone=True)
+        return ProcessLaunch(command, cwd=Path("/"), env=UTF8, limits=self._limits.group, alone=True)
 
     def command(self) -> list[str]:
         """Return the command line that makes the sandbox, up to the program that is run in it."""
@@ -141,6 +141,8 @@ class BwrapExecutor(SandboxedExecutor):
         for place, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0700")):
             command += ["--perms", mode, "--size", str(_SCRATCH), "--tmpfs", place]
         command += ["--symlink", "/tmp", "/var/tmp"]
+        make_folders(self.policy, self.workspace_dir)
+        self._claim()
         found = self._mounts()
         self._standing = {path: _which(path) for path in covered(self.policy, self.workspace_dir, found, self.present)}
         meant = identities(found)

@@ -24,10 +24,6 @@ _SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 # What programs need to start, to know certificates and the time; nothing that says who uses this machine.
 _PARTS_OF_ETC = (
     "alternatives",
-    "ca-certificates",
-    "ca-certificates.conf",
-    "debian_version",
-    "fonts",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
@@ -126,7 +122,7 @@ def mounts(policy: Policy, workspace: Path, present: Sequence[str] = ()) -> list
     named = {*found}
     for mount in _hidden(policy, workspace, found):
         found[mount.place] = mount
-    _refuse_what_hides(found, named, shared)
+    _refuse_what_hides(found, named, [mount.place for mount in shared], policy, workspace)
     for place in _protected(policy, workspace, roots, present):
         _hold(found, place, "read")
     for place in sorted(found, key=lambda place: place.count("/")):
@@ -146,17 +142,17 @@ def _hidden(policy: Policy, workspace: Path, found: Iterable[str]) -> list[Mount
     ]
 
 
-def _refuse_what_hides(found: Mapping[str, Mount], named: Iterable[str], shared: Iterable[Mount]) -> None:
+def _refuse_what_hides(
+    found: Mapping[str, Mount], named: Iterable[str], shared: Iterable[str], policy: Policy, workspace: Path
+) -> None:
     """Raise `OptionError` for what is to be seen and never seen. What the sandbox needs shows through, from below."""
-    hidden = [place for place, mount in found.items() if mount.how == "hide"]
     for place in named:
         if found[place].how == "hide":
             raise OptionError(f"policy.hidden: {place} is the workspace, the interpreter, or given to be seen as well")
-    for mount in shared:
-        if _below(mount.place, hidden):
-            raise OptionError(
-                f"policy.hidden: {mount.place} lies within what is hidden, and is given to be seen as well"
-            )
+    hidden = [str(resolve(text, workspace)) for text in policy.hidden]
+    for place in shared:
+        if place in hidden or _below(place, hidden):
+            raise OptionError(f"policy.hidden: {place} lies within what is hidden, and is given to be seen as well")
 
 
 def _hold(found: dict[str, Mount], place: str, how: str) -> None:

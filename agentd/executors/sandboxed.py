@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import fcntl
 import os
 import socket
 import time
+import weakref
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from agentd.core.background import runs_in
 from agentd.core.errors import ExecutorUnavailable, PathRefused
 from agentd.executors.egress.names import Rules
 from agentd.executors.egress.proxy import Egress
+from agentd.executors.folders import FOLDER
 from agentd.executors.host import RunnerExecutor
 from agentd.executors.landlock import LEAST_ABI, landlock_abi
 from agentd.executors.launch import Launch
@@ -49,6 +52,7 @@ class SandboxedExecutor(RunnerExecutor):
     _vouched: ClassVar[set[str]] = set()
     _ports: Ports | None = None
     _wards: Wards | None = None
+    _release: weakref.finalize[..., object] | None = None
 
     def __init__(
         self,
@@ -162,6 +166,7 @@ class SandboxedExecutor(RunnerExecutor):
         return env | {_BRIDGE_URL: f"http://127.0.0.1:{port}"}
 
     def _settings(self, launch: Launch) -> dict[str, object]:
+        self._claim()
         walls = {
             "seccomp": _filter(),
             "landlock": landlock_abi() >= LEAST_ABI,
@@ -231,10 +236,26 @@ class SandboxedExecutor(RunnerExecutor):
         else:  # its tasks are on the loop of the runner
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ports.aclose(), loop))
 
+    def _claim(self) -> None:
+        """Say that `skills` is in use, to those who would remove it: mounts end with the folder that they cover."""
+        if self._release is not None:
+            self._release()
+        with contextlib.suppress(OSError):
+            folder = os.open(self.workspace_dir / SKILLS, FOLDER)
+            self._release = weakref.finalize(self, os.close, folder)
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
     def _cleared(self) -> None:
         self._look_around()
+        if self._release is not None:
+            self._release()
         with contextlib.suppress(OSError):
-            os.rmdir(self.workspace_dir / SKILLS)  # if it is empty
+            folder = os.open(self.workspace_dir / SKILLS, FOLDER)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.rmdir(self.workspace_dir / SKILLS)  # if it is empty, and nobody else's
+            finally:
+                os.close(folder)
 
 
 def _has_failed(task: asyncio.Task[Wards]) -> bool:

@@ -47,8 +47,10 @@ class SocketChannel:
 
     passes_fds = True
 
-    def __init__(self, fd: int) -> None:
-        os.set_inheritable(fd, False)
+    def __init__(self, given: int) -> None:
+        # A host that has many files open has given it a number that blocks with a limit on theirs may not have.
+        fd = os.dup(given)
+        os.close(given)
         self._sock = _socket.socket(fileno=fd)
         self._sock.setblocking(False)
         self.reads = self.writes = fd

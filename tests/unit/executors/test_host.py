@@ -172,3 +172,18 @@ async def test_that_nothing_is_isolated_is_said_once(tmp_path: Path, caplog: pyt
         await executor.aclose()
     assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
     assert "no isolation" in caplog.records[0].message
+
+
+async def test_a_host_with_many_open_files_runs_code_that_may_have_few(tmp_path: Path) -> None:
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(400)]
+    try:
+        executor = LocalExecutor(tmp_path, limits=Limits(open_files=256))
+        shell = await executor.open("s")
+        for kind in (Kind.BASH, Kind.PYTHON):
+            code = "echo 1" if kind is Kind.BASH else "print(1)"
+            result = await shell.run(Action("a", kind, code), Bindings(), NoDoor(), lambda _: None)
+            assert (result.output, result.exit_code) == ("1\n", 0)
+        await executor.aclose()
+    finally:
+        for fd in held:
+            os.close(fd)
