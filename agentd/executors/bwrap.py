@@ -101,7 +101,8 @@ class BwrapExecutor(SandboxedExecutor):
             self._limits.report["processes"] = "rlimit"
         probe = self.probe()
         probe.demand(self.name)
-        keeps: dict[str, str] = dict.fromkeys(("readable", "hidden", "writable"), "mount namespace, Landlock")
+        keeps: dict[str, str] = dict.fromkeys(("readable", "hidden"), "mount namespace")
+        keeps["writable"] = "mount namespace, Landlock"
         keeps["protected"] = "read-only mounts; what is put there later is moved away after each block"
         keeps |= dict.fromkeys(("allowed_domains", "denied_domains", "private_networks"), "network namespace, proxy")
         why: dict[str, str] = {}

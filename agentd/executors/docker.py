@@ -91,9 +91,8 @@ class DockerExecutor(SandboxedExecutor):
 
     def _keep(self) -> dict[str, str]:
         self._limits = _limits(self.policy, self._facts.keeps)
-        keeps: dict[str, str] = dict.fromkeys(
-            ("readable", "hidden", "writable"), "mounts" + (", Landlock" if self._landlock else "")
-        )
+        keeps: dict[str, str] = dict.fromkeys(("readable", "hidden"), "mounts")
+        keeps["writable"] = "mounts, Landlock" if self._landlock else "mounts"
         keeps["protected"] = "read-only mounts; what is put there later is moved away after each block"
         keeps |= dict.fromkeys(("allowed_domains", "denied_domains", "private_networks"), "no network, proxy")
         why: dict[str, str] = {}
@@ -143,7 +142,7 @@ class DockerExecutor(SandboxedExecutor):
     def _configure(self, door: Path) -> dict[str, object]:
         """Return the container, as the engine wants it. Looks at files: it is called in a thread."""
         own = [Mount(RUNNER_INSIDE, "read", RUNNER_SOURCE), Mount(_DOOR, "read", str(door))]
-        found = [*shown(self.policy, self.workspace_dir), *own]
+        found = [*shown(self.policy, self.workspace_dir, self.present), *own]
         return {
             "Image": self._image.id,
             # Not the image's own entry point. Its packages are wanted, so `site` is not left out.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from agentd.executors.mounts import Mount, interpreter, mounts
@@ -13,7 +13,7 @@ from agentd.executors.spelling import spelled
 _COVER = "ro,nosuid,nodev,noexec,size=4k,mode=0555"
 
 
-def shown(policy: Policy, workspace: Path) -> list[Mount]:
+def shown(policy: Policy, workspace: Path, present: Sequence[str] = ()) -> list[Mount]:
     """Return the policy's mounts. Code runs with the image's interpreter: ours is not among them.
 
     But where ours lies inside of what is shown, it is read-only there. Raises `OptionError` for what cannot be mounted.
@@ -22,7 +22,7 @@ def shown(policy: Policy, workspace: Path) -> list[Mount]:
     own = {*interpreter()} - {str(path) for path in seen}
     return [
         mount
-        for mount in mounts(policy, workspace)
+        for mount in mounts(policy, workspace, present)
         if spelled(mount.place, "the engine")
         if mount.place not in own or any(Path(mount.place).is_relative_to(path) for path in seen)
     ]

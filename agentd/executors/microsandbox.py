@@ -121,7 +121,7 @@ class MicrosandboxExecutor(SandboxedExecutor):
         nothing = doorway.folder / "nothing"
         nothing.touch(0o400)
         seen = [Mount(RUNNER_INSIDE, RUNNER_SOURCE, readonly=True)]
-        for one in shown(self.policy, self.workspace_dir):
+        for one in shown(self.policy, self.workspace_dir, self.present):
             # A folder is hidden by an empty one, a file by an empty file.
             source = str(nothing) if one.how == "hide" and one.source else one.source
             seen.append(Mount(one.place, source, readonly=one.how != "write"))

@@ -86,11 +86,11 @@ class SrtExecutor(SandboxedExecutor):
         return self.installed.version
 
     def _keep(self) -> dict[str, str]:
-        files, network = "srt (mount namespace), Landlock", "srt (network namespace, proxy)"
+        files, network = "srt (mount namespace)", "srt (network namespace, proxy)"
         keeps = {
             "readable": files,
             "hidden": files,
-            "writable": files,
+            "writable": f"{files}, Landlock",
             "protected": "srt (read-only mounts); what is put there later is moved away after each block",
             "allowed_domains": network,
             "denied_domains": network,
@@ -129,7 +129,7 @@ class SrtExecutor(SandboxedExecutor):
         for one in (cwd, sockets):
             one.mkdir()
         place = Place(programs["bwrap"], programs["socat"], programs["rg"], installed.seccomp, sockets)
-        settings = write_settings(self.policy, self.workspace_dir, place)
+        settings = write_settings(self.policy, self.workspace_dir, place, self.present)
         folders = [*(os.path.dirname(found) for found in programs.values()), "/usr/bin", "/bin"]
         path = os.pathsep.join(dict.fromkeys(folders))
         return {
@@ -140,7 +140,7 @@ class SrtExecutor(SandboxedExecutor):
             "env": {"PATH": path, "HOME": str(folder), "TMPDIR": str(sockets), "LANG": "C.UTF-8"},
             "bwrap": programs["bwrap"],
             "seccomp": str(installed.seccomp),
-            "options": options(self.policy, self.workspace_dir),
+            "options": options(self.policy, self.workspace_dir, self.present),
             "command": _PROC_IS_OWN + shlex.join(["exec", sys.executable, "-I", "-S", RUNNER_INSIDE]),
             "request": {"library": str(installed.library), "settings": settings, "shell": programs["bash"]},
         }

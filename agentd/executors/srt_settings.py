@@ -111,10 +111,13 @@ class Place:
     sockets: Path
 
 
-def write_settings(policy: Policy, workspace: Path, place: Place) -> Settings:
-    """Return what srt is told; raises `OptionError` for a path of the policy that cannot be shared."""
+def write_settings(policy: Policy, workspace: Path, place: Place, present: Sequence[str] = ()) -> Settings:
+    """Return what srt is told; `present` is as for `mounts`.
+
+    Raises `OptionError` for a path of the policy that cannot be shared.
+    """
     own = [str(resolve(text, workspace)) for text in (str(workspace), *policy.writable)]
-    found = mounts(policy, workspace)
+    found = mounts(policy, workspace, present)
     parts = [where for option, source, where in system() if option == "--symlink" or source == where]
     seen = [mount.place for mount in found if mount.how != "hide"]
     return {
@@ -135,7 +138,7 @@ def write_settings(policy: Policy, workspace: Path, place: Place) -> Settings:
     }
 
 
-def options(policy: Policy, workspace: Path) -> list[str]:
+def options(policy: Policy, workspace: Path, present: Sequence[str] = ()) -> list[str]:
     """Return what bubblewrap is told besides what srt makes of the settings: it can show a thing under another name."""
     found = ["--uid", str(UID), "--gid", str(GID), "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     found += [
@@ -161,7 +164,7 @@ def options(policy: Policy, workspace: Path) -> list[str]:
         if any(_within(one, [SRT_TEMPORARY]) for one in shared):
             raise OptionError(f"srt shares all of {SRT_TEMPORARY} with its sandboxes: work in another folder")
         found += ["--tmpfs", SRT_TEMPORARY]
-    return [*found, *_opened(mounts(policy, workspace)), "--chdir", str(workspace)]
+    return [*found, *_opened(mounts(policy, workspace, present)), "--chdir", str(workspace)]
 
 
 def _opened(found: Sequence[Mount]) -> list[str]:

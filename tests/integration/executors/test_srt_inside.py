@@ -20,9 +20,17 @@ pytestmark = [pytest.mark.srt, pytest.mark.xdist_group("srt-inside")]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("srt")
-    for name in ("work/secret", "work/.git", "shared", "drop", "other"):
+    for name in ("work/secret", "work/.git", "work/deep/er", "shared", "drop", "other"):
         (place / name).mkdir(parents=True)
-    for name in ("work/secret/key", "work/.env", "work/hidden.txt", "work/.bashrc", "shared/file", "other/file"):
+    for name in (
+        "work/secret/key",
+        "work/.env",
+        "work/hidden.txt",
+        "work/.bashrc",
+        "work/deep/er/.key",
+        "shared/file",
+        "other/file",
+    ):
         (place / name).write_text("before")
     (place / "work/.git/config").write_text("[core]\n")
     return place
@@ -37,7 +45,7 @@ def executor(place: Path) -> Iterator[SrtExecutor]:
             "readable": [str(place / "shared")],
             "writable": [str(place / "drop")],
             "hidden": ["secret", "hidden.txt"],
-            "protected": [".env", "**/.git/hooks", ".git/config", ".bashrc", ".mcp.json"],
+            "protected": [".env", "**/.git/hooks", ".git/config", ".bashrc", ".mcp.json", "**/.key"],
         }
         executor = SrtExecutor(place / "work", policy=policy, srt_path=PACKAGE)
         yield executor
@@ -104,7 +112,7 @@ def test_writing_is_possible_where_the_policy_says_and_nowhere_else(executor: Sr
         assert not Path(target).exists()
 
 
-@pytest.mark.parametrize("name", [".env", ".git/config", ".bashrc"])
+@pytest.mark.parametrize("name", [".env", ".git/config", ".bashrc", "deep/er/.key"])
 def test_protected_files_stay(executor: SrtExecutor, place: Path, name: str) -> None:
     file = place / "work" / name
     before = file.read_text()
@@ -131,7 +139,7 @@ def test_the_workspace_holds_no_file_of_srt(executor: SrtExecutor, place: Path) 
     assert out(executor, "ls -A") == out(executor, "ls -A")
     for name in (".gitconfig", ".gitmodules", ".mcp.json", ".profile", ".vscode", ".idea", ".claude", ".ripgreprc"):
         assert not os.path.lexists(place / "work" / name)
-    expected = {".git", ".env", ".bashrc", "secret", "hidden.txt"}
+    expected = {".git", ".env", ".bashrc", "secret", "hidden.txt", "deep"}
     assert set(os.listdir(place / "work")) - {"skills", ".agentd"} == expected
 
 
@@ -197,7 +205,7 @@ def test_code_may_listen_on_its_own_loopback(executor: SrtExecutor) -> None:
 
 def test_who_keeps_what_is_told(executor: SrtExecutor) -> None:
     assert executor.enforcement["allowed_domains"] == "srt (network namespace, proxy)"
-    assert executor.enforcement["hidden"] == "srt (mount namespace), Landlock"
+    assert executor.enforcement["writable"] == "srt (mount namespace), Landlock"
     assert executor.name == "srt"
 
 
