@@ -33,6 +33,7 @@ from agentd.executors.mounts import (
 from agentd.executors.policy import settle
 from agentd.executors.ports import proxy_environment
 from agentd.executors.sandboxed import SandboxedExecutor
+from agentd.executors.standing import Standing
 
 OLDEST = (0, 8, 0)
 UID = GID = 1000
@@ -79,8 +80,8 @@ class BwrapExecutor(SandboxedExecutor):
     known_versions = frozenset({"0.8.0"})
     _vouched: ClassVar[set[str]] = set()
     _meant: Mapping[str, object] | None = None
-    _standing: Mapping[Path, tuple[int, int] | None] = {}
-    _stood: ClassVar[WeakKeyDictionary[Launch, Mapping[Path, tuple[int, int] | None]]] = WeakKeyDictionary()
+    _standing: Standing | None = None
+    _stood: ClassVar[WeakKeyDictionary[Launch, Standing | None]] = WeakKeyDictionary()
 
     @classmethod
     def probe(cls) -> Probe:
@@ -145,7 +146,7 @@ class BwrapExecutor(SandboxedExecutor):
         make_folders(self.policy, self.workspace_dir)
         self._claim()
         found = self._mounts()
-        self._standing = {path: _which(path) for path in covered(self.policy, self.workspace_dir, found, self.present)}
+        self._standing = Standing(covered(self.policy, self.workspace_dir, found, self.present))
         meant = identities(found)
         for mount in found:
             command += _arguments(mount)
@@ -170,8 +171,8 @@ class BwrapExecutor(SandboxedExecutor):
         return super().warm()
 
     def _is_outdated(self, link: Link) -> bool:
-        stood = self._stood.get(link.launch, {})
-        return link.loop is asyncio.get_running_loop() and any(_which(path) != was for path, was in stood.items())
+        stood = self._stood.get(link.launch)
+        return stood is not None and link.loop is asyncio.get_running_loop() and stood.changed
 
     def _mounts(self) -> list[Mount]:
         try:
@@ -183,14 +184,6 @@ class BwrapExecutor(SandboxedExecutor):
         self._stood[launch] = self._standing
         meant = {} if self._meant is None else {"mounted": self._meant}
         return super()._settings(launch) | meant
-
-
-def _which(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _arguments(mount: Mount) -> list[str]:
