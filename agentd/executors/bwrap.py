@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from agentd.core.errors import ExecutorUnavailable
 from agentd.executors.environment import UTF8, outline
 from agentd.executors.landlock import BIND_ABI, landlock_abi
 from agentd.executors.launch import RUNNER_PROCESSES, Launch, Probe, ProcessLaunch, compiled_runner
+from agentd.executors.limits import Enforcement
 from agentd.executors.link import Link
 from agentd.executors.mounted import expected, identities
 from agentd.executors.mounts import (
@@ -78,7 +80,6 @@ class BwrapExecutor(SandboxedExecutor):
     name = "bwrap"
     keeps_spare = True
     known_versions = frozenset({"0.8.0"})
-    _vouched: ClassVar[set[str]] = set()
     _meant: Mapping[str, object] | None = None
     _standing: Standing | None = None
     _stood: ClassVar[WeakKeyDictionary[Launch, Standing | None]] = WeakKeyDictionary()
@@ -95,11 +96,15 @@ class BwrapExecutor(SandboxedExecutor):
             )
         return _tried(found, os.stat(found).st_mtime_ns)
 
+    def _limit(self) -> Enforcement:
+        found, most = super()._limit(), self.policy.processes
+        if most is None or found.report["processes"] != "watched" or os.geteuid() == 0:
+            return found
+        # Counted for this user in this namespace of users: for the sandbox alone. Root is not bound by it.
+        rlimits = {**found.rlimits, "RLIMIT_NPROC": most + RUNNER_PROCESSES}
+        return replace(found, rlimits=rlimits, report={**found.report, "processes": "rlimit"})
+
     def _keep(self) -> dict[str, str]:
-        if self._limits.report.get("processes") == "watched" and os.geteuid() != 0:
-            # Counted for this user in this namespace of users: for the sandbox alone. Root is not bound by it.
-            self._limits.rlimits["RLIMIT_NPROC"] = (self.policy.processes or 0) + RUNNER_PROCESSES
-            self._limits.report["processes"] = "rlimit"
         probe = self.probe()
         probe.demand(self.name)
         keeps: dict[str, str] = dict.fromkeys(("readable", "hidden"), "mount namespace")

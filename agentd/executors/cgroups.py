@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.core.ids import new_id
+from agentd.executors.owner import begun
 
 CONTROLLERS = {"processes": "pids", "memory": "memory"}
 _FILES = {
@@ -85,7 +86,7 @@ class Group:
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         """Make the group with limits by name (`processes`, `memory`)."""
-        name = f"{_PREFIX}{os.getpid()}-{_started(os.getpid())}-{new_id('g')}"
+        name = f"{_PREFIX}{os.getpid()}-{begun(os.getpid())}-{new_id('g')}"
         self._folders: list[Path] = []
         try:
             for limit, value in limits.items():
@@ -166,12 +167,5 @@ def _sweep(parent: Path) -> None:
     """Remove the groups of hosts that died without doing so."""
     for folder in parent.glob(f"{_PREFIX}[0-9]*-*-*"):
         pid, started = folder.name.removeprefix(_PREFIX).split("-")[:2]
-        if _started(int(pid)) != started:
+        if begun(int(pid)) != started:
             _remove(folder)
-
-
-def _started(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
-    except OSError:
-        return ""

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from agentd.core.errors import OptionError
 from agentd.core.ids import new_id
+from agentd.executors.cgroups import CONTROLLERS
 from agentd.executors.docker_engine import Engine, EngineTrouble
 from agentd.executors.docker_launch import OWNER, ContainerLaunch
 from agentd.executors.docker_mounts import binds, covers, shown
 from agentd.executors.doorway import FILE, Doorway
 from agentd.executors.landlock import BIND_ABI, LEAST_ABI, landlock_abi
 from agentd.executors.launch import RUNNER_PROCESSES, Launch, Probe
-from agentd.executors.limits import Enforcement
+from agentd.executors.limits import Enforcement, divide
 from agentd.executors.mounts import HOME, RUNNER_INSIDE, RUNNER_SOURCE, Mount, writable
 from agentd.executors.owner import mark
 from agentd.executors.policy import Policy, settle
@@ -89,8 +90,11 @@ class DockerExecutor(SandboxedExecutor):
         abi = landlock_abi() if self._facts.admits_landlock else 0
         return abi if abi >= LEAST_ABI else 0
 
+    def _limit(self) -> Enforcement:
+        limits, keeps = self.policy.limits, self._facts.keeps
+        return divide(limits, {name: "cgroup" for name in CONTROLLERS if name in keeps and getattr(limits, name)})
+
     def _keep(self) -> dict[str, str]:
-        self._limits = _limits(self.policy, self._facts.keeps)
         keeps: dict[str, str] = dict.fromkeys(("readable", "hidden"), "mounts")
         keeps["writable"] = "mounts, Landlock" if self._landlock else "mounts"
         keeps["protected"] = "read-only mounts; what is put there later is moved away after each block"
@@ -198,24 +202,3 @@ class DockerExecutor(SandboxedExecutor):
         if "memory" in group:
             config |= {"Memory": group["memory"], "MemorySwap": group["memory"]}
         return config
-
-
-def _limits(policy: Policy, keeps: frozenset[str]) -> Enforcement:
-    """Choose who keeps each limit: the engine for all of a container, else the runner for each process."""
-    limits = policy.limits
-    group = {name: value for name in ("processes", "memory") if name in keeps and (value := getattr(limits, name))}
-    report = dict.fromkeys(group, "cgroup")
-    rlimits = {"RLIMIT_CORE": 0}
-    if limits.processes is not None and "processes" not in group:
-        report["processes"] = "watched"
-    if limits.memory is not None and "memory" not in group:
-        rlimits["RLIMIT_AS"] = limits.memory
-        report["memory"] = "rlimit"
-    for name, rlimit in (("file_size", "RLIMIT_FSIZE"), ("open_files", "RLIMIT_NOFILE")):
-        value: int | None = getattr(limits, name)
-        if value is not None:
-            rlimits[rlimit] = value
-            report[name] = "rlimit"
-    if limits.cpu is not None:
-        report["cpu"] = "rlimit"
-    return Enforcement(report, group, rlimits, limits.cpu or 0)

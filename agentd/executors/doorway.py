@@ -23,13 +23,10 @@ _BACKLOG = 128
 _LONGEST_KEY = 256
 _AT_ONCE = 256
 _PAUSE = 0.1
-NET = "net"
 
 
 class Ticket:
     """A block's right to call tools: with its key it may connect once. Everything here is on the event loop."""
-
-    theirs: tuple[int, ...] = ()
 
     def __init__(self, doorway: Doorway, door: Door) -> None:
         self.key = new_token()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import ClassVar, TypedDict
 
 from agentd.core.actions import Action
 from agentd.core.background import runs_in
-from agentd.core.errors import ExecutorLost, OptionError
+from agentd.core.errors import AgentdError, ExecutorLost, OptionError
 from agentd.core.protocols import Door
 from agentd.executors import environment
 from agentd.executors.doorway import Ticket
@@ -27,6 +28,7 @@ SPILL_CAP = 64 << 20
 LIVE_CAP = 1 << 20
 BYTES_PER_TOKEN = 4
 SPARE_AFTER = 1.0
+_log = logging.getLogger("agentd.executors")
 LONGEST = 1e8  # three years; timers cannot hold just any number
 
 
@@ -60,7 +62,7 @@ class RunnerExecutor(PlainCalls):
         self.workspace_dir = self._workspace(Path(workspace_dir))
         self.timeout = timeout
         self.output_tokens = output_tokens
-        self._limits: Enforcement = enforce(self.policy.limits)
+        self._limits = self._limit()
         self.enforcement = self._keep()
         self.env = self._environment(_variables(env or {}))
         self._shells: dict[str, RunnerShell] = {}
@@ -82,6 +84,10 @@ class RunnerExecutor(PlainCalls):
     def _keep(self) -> dict[str, str]:
         """Return who keeps each clause of the policy; raises `ExecutorUnavailable` for one that nobody can keep."""
         raise NotImplementedError
+
+    def _limit(self) -> Enforcement:
+        """Return who keeps the limits; raises `ExecutorUnavailable` for one that cannot be kept."""
+        return enforce(self.policy.limits)
 
     def _settings(self, launch: Launch) -> dict[str, object]:
         """Return what this back end's runner is told besides what all are."""
@@ -152,7 +158,10 @@ class RunnerExecutor(PlainCalls):
         """Start a runner for the time when this one is lost."""
         link = self._link
         if self._spare is None and link is not None and not link.lost and not self._closed:
-            self._spare = self._new_link()
+            try:
+                self._spare = self._new_link()
+            except (AgentdError, OSError) as error:  # who needs one is told why when it is made then
+                _log.warning("no %s is kept in reserve: %s", self.name, error)
 
     def _take_spare(self) -> Link | None:
         spare, self._spare = self._spare, None
@@ -195,8 +204,8 @@ class RunnerExecutor(PlainCalls):
         }
 
     def _on_arrival(self, port: int, sock: socket.socket) -> None:
-        """Serve somebody inside who has connected to a port of the runner's."""
-        raise NotImplementedError
+        """Serve somebody inside who has connected to a port of the runner's; where it has none, that is nobody's."""
+        sock.close()
 
     def _give_up(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
         if link.loop is not loop and not link.loop.is_closed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from agentd.core.errors import ExecutorUnavailable, OptionError
@@ -44,25 +45,31 @@ class Enforcement:
 
 
 def enforce(limits: Limits) -> Enforcement:
-    """Choose who keeps each limit; raises `ExecutorUnavailable` for one that cannot be kept here."""
-    report: dict[str, str] = {}
-    group: dict[str, int] = {}
-    rlimits = {"RLIMIT_CORE": 0}
-    for name in ("processes", "memory"):
-        value: int | None = getattr(limits, name)
-        if value is not None and cgroups.available(cgroups.CONTROLLERS[name]):
-            group[name] = value
-            report[name] = "cgroup"
-    if limits.processes is not None and "processes" not in group:
-        report["processes"] = "watched"
+    """Choose who keeps each limit on this machine; raises `ExecutorUnavailable` for one that cannot be kept here."""
+    controllers = cgroups.CONTROLLERS.items()
+    whole = {name: "cgroup" for name, one in controllers if getattr(limits, name) and cgroups.available(one)}
+    found = divide(limits, whole)
     for name, rlimit in _RLIMITS.items():
-        value = getattr(limits, name)
-        if value is not None and name not in group:
-            _check_hard(name, rlimit, value)
-            rlimits[rlimit] = value
-            report[name] = "rlimit"
+        if rlimit in found.rlimits:
+            _check_hard(name, rlimit, found.rlimits[rlimit])
     if limits.cpu is not None:
         _check_hard("cpu", "RLIMIT_CPU", limits.cpu)
+    return found
+
+
+def divide(limits: Limits, whole: Mapping[str, str]) -> Enforcement:
+    """Choose who keeps each limit: `whole` says who does for all processes together, a runner does the others."""
+    report = dict(whole)
+    group = {name: value for name in whole if (value := getattr(limits, name)) is not None}
+    rlimits = {"RLIMIT_CORE": 0}
+    for name, rlimit in _RLIMITS.items():
+        value: int | None = getattr(limits, name)
+        if value is not None and name not in whole:
+            rlimits[rlimit] = value
+            report[name] = "rlimit"
+    if limits.processes is not None and "processes" not in whole:
+        report["processes"] = "watched"
+    if limits.cpu is not None:
         report["cpu"] = "rlimit"
     return Enforcement(report, group, rlimits, limits.cpu or 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -12,7 +13,7 @@ from agentd.executors.docker_mounts import shown
 from agentd.executors.doorway import Doorway
 from agentd.executors.host import Options
 from agentd.executors.launch import Launch, Probe
-from agentd.executors.limits import Enforcement, Limits
+from agentd.executors.limits import Enforcement, divide
 from agentd.executors.microsandbox_probe import examine, installed
 from agentd.executors.mounts import RUNNER_SOURCE
 from agentd.executors.policy import settle
@@ -28,7 +29,6 @@ DOOR_PORT = 7779
 _MIB = 1 << 20
 # What the image says about its own programs; everything else that code finds is said by us.
 _IMAGE_KNOWS = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "LD_LIBRARY_PATH")
-_RLIMITS = {"file_size": "RLIMIT_FSIZE", "open_files": "RLIMIT_NOFILE"}
 _NO_LANDLOCK = "it takes Landlock to forbid listening, and whether the machine's own kernel has that is not known"
 
 
@@ -72,13 +72,16 @@ class MicrosandboxExecutor(SandboxedExecutor):
         """Tell whether this back end can run here, in the words of `msb doctor`."""
         return examine()
 
+    def _limit(self) -> Enforcement:
+        # The machine is as large as the memory, the rest is the runner's.
+        return replace(divide(self.policy.limits, {"memory": "virtual machine"}), group={})
+
     def _keep(self) -> dict[str, str]:
         self.probe().demand(self.name)
         self._machines().demand_local()
         policy = self.policy
         if policy.memory is not None:
             self.memory = -(-policy.memory // _MIB)
-        self._limits = _inside(policy.limits)
         keeps: dict[str, str] = dict.fromkeys(("readable", "hidden", "writable"), "virtual machine, mounts")
         keeps["protected"] = "read-only mounts; what is put there later is moved away after each block"
         keeps |= dict.fromkeys(("allowed_domains", "denied_domains", "private_networks"), "no network, proxy")
@@ -157,19 +160,3 @@ class MicrosandboxExecutor(SandboxedExecutor):
     def _door(self, doorway: Doorway) -> dict[str, object]:
         """Return where the runner finds the way to the tools."""
         return {"door_port": DOOR_PORT}
-
-
-def _inside(limits: Limits) -> Enforcement:
-    """Return who keeps the limits in the machine: it is as large as the memory, the rest is the runner's."""
-    report = {"memory": "virtual machine"}
-    rlimits = {"RLIMIT_CORE": 0}
-    for name, rlimit in _RLIMITS.items():
-        value: int | None = getattr(limits, name)
-        if value is not None:
-            rlimits[rlimit] = value
-            report[name] = "rlimit"
-    if limits.processes is not None:
-        report["processes"] = "watched"
-    if limits.cpu is not None:
-        report["cpu"] = "rlimit"
-    return Enforcement(report, {}, rlimits, limits.cpu or 0)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from agentd.core.errors import ExecutorUnavailable
 from agentd.executors.mounts import Mount
+from agentd.executors.runner.mounted import unescaped
 
 _TWO_WORDS = ("--bind", "--ro-bind", "--ro-bind-try")
 _ONE_WORD = ("--tmpfs", "--proc", "--dev")
@@ -68,9 +69,3 @@ def _here() -> list[str]:
     """Return where something is mounted on this machine: a mount brings those below it along."""
     with open("/proc/self/mountinfo", "rb") as lines:
         return [os.fsdecode(unescaped(line.split()[4])) for line in lines]
-
-
-def unescaped(text: bytes) -> bytes:
-    """Return a path of `mountinfo` as it is."""
-    first, *rest = text.split(b"\\")
-    return first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)

@@ -17,7 +17,7 @@ from agentd.executors.launch import RUNNER
 from agentd.executors.policy import ANYWHERE, Policy, resolve
 
 HOME = "/home/agentd"
-RUNNER_INSIDE = "/run/agentd/runner"
+RUNNER_INSIDE, RUNNER_SOURCE = "/run/agentd/runner", str(RUNNER)
 SKILLS = "skills"
 _ETC = Path(__file__).with_name("inside") / "etc"
 _SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
@@ -265,6 +265,3 @@ def _below(path: str, folders: Iterable[str]) -> bool:
 def _outermost(folders: Iterable[str]) -> list[str]:
     known = set(folders)
     return [folder for folder in known if not _below(folder, known - {folder})]
-
-
-RUNNER_SOURCE = str(RUNNER)

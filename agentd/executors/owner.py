@@ -15,7 +15,7 @@ def mark() -> str:
 
     The machine's current boot and the process namespace stand in it: only there does a process number mean something.
     """
-    return f"{_place()}-{os.getpid()}-{_begun(os.getpid())}"
+    return f"{_place()}-{os.getpid()}-{begun(os.getpid())}"
 
 
 def is_orphan(mark: str, up: bool) -> bool:
@@ -26,10 +26,10 @@ def is_orphan(mark: str, up: bool) -> bool:
     found = _MARK.fullmatch(mark)
     if found is None:
         return False
-    place, pid, begun = found.groups()
+    place, pid, since = found.groups()
     if place != _place():
         return not up
-    return _begun(int(pid)) != begun
+    return begun(int(pid)) != since
 
 
 def _place() -> str:
@@ -37,7 +37,7 @@ def _place() -> str:
     return hashlib.sha256(f"{boot} {os.readlink('/proc/self/ns/pid')}".encode()).hexdigest()[:10]
 
 
-def _begun(pid: int) -> str:
+def begun(pid: int) -> str:
     """Return when a process was started, in ticks since the boot; empty when there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from os import PathLike, fspath
+from os.path import isabs
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -15,12 +17,12 @@ from agentd.core.ids import new_id
 from agentd.core.protocols import Shell
 
 T = TypeVar("T")
-_ENCODED = b'{"ok": false, "error": "no tools are connected to a plain call"}'
+_NO_TOOLS = b'{"ok": false, "error": "no tools are connected to a plain call"}'
 
 
 class _NoTools:
     def call(self, request: bytes) -> bytes:
-        return _ENCODED
+        return _NO_TOOLS
 
 
 class PlainCalls:
@@ -29,6 +31,8 @@ class PlainCalls:
     Every call has a shell of its own: what it changes lasts in files only, and what it leaves running is killed. They
     may be made in any thread and on any event loop.
     """
+
+    workspace_dir: Path
 
     def execute_bash(
         self, command: str, cwd: str | PathLike[str] | None = None, *, timeout: float | None = None
@@ -128,7 +132,10 @@ class PlainCalls:
         return result.output, result.exit_code
 
     async def _create(self, filename: str, content: str, cwd: str | PathLike[str] | None) -> str:
-        path = filename if cwd is None else f"{fspath(cwd)}/{filename}"
+        folder = Path(cwd or ".")
+        if folder.is_absolute() and folder.is_relative_to(self.workspace_dir):
+            folder = folder.relative_to(self.workspace_dir)
+        path = filename if folder == Path() or isabs(filename) else f"{folder}/{filename}"
         result = await self._do(Action(new_id("call"), Kind.CREATE, content, path=path))
         if result.reason == "refused":
             raise PathRefused(result.output.removeprefix(str(PathRefused("x"))[:-1]))

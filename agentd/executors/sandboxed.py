@@ -11,6 +11,7 @@ import socket
 import time
 import weakref
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -38,6 +39,9 @@ BRIEF = 0.001
 if TYPE_CHECKING:
     from agentd.executors.battery.report import Report
 
+# What held here: versions of back ends that are not known. Whether the battery is what asks.
+_vouched: set[tuple[str, str]] = set()
+_trying: ContextVar[bool] = ContextVar("agentd-battery", default=False)
 _BRIDGE_URL, _BRIDGE_SOCKET = "AGENTD_BRIDGE_URL", "AGENTD_BRIDGE_SOCKET"
 
 
@@ -49,7 +53,6 @@ class SandboxedExecutor(RunnerExecutor):
     known_versions: ClassVar[frozenset[str]] = frozenset()
     """The versions that the whole conformance suite was run on. Others are used if the short battery holds on them."""
 
-    _vouched: ClassVar[set[str]] = set()
     _ports: Ports | None = None
     _wards: Wards | None = None
     _release: weakref.finalize[..., object] | None = None
@@ -69,6 +72,7 @@ class SandboxedExecutor(RunnerExecutor):
         self._brief = False
         self._warding: asyncio.Task[Wards] | None = None
         self._others: list[Wards] = []
+        self._vouching: asyncio.Task[None] | None = None
 
     def _version(self) -> str:
         """Return the version of what makes the sandbox."""
@@ -98,7 +102,7 @@ class SandboxedExecutor(RunnerExecutor):
         # While the runner starts, and before anything runs in it: what is there now was put there by others.
         await self._look_first()
         shell = await super().open(session)
-        if self.version not in self.known_versions and self.version not in self._vouched:
+        if self.version not in self.known_versions:
             await self._vouch()
         return shell
 
@@ -134,13 +138,25 @@ class SandboxedExecutor(RunnerExecutor):
         return [note for wards in places for note in wards.look()]
 
     async def _vouch(self) -> None:
-        """Try the battery on one that is not known, once in a process; raises `ExecutorUnavailable` if it fails."""
-        self._vouched.add(self.version)  # the battery opens shells of its own
+        """Wait until the battery has held on a version that is not known, once in a process.
+
+        Raises `ExecutorUnavailable` when it does not. Whoever comes meanwhile waits, too, but for the battery itself.
+        """
+        if _trying.get() or (self.name, self.version) in _vouched:
+            return
+        loop, task = asyncio.get_running_loop(), self._vouching
+        if task is None or task.done() or task.get_loop() is not loop:
+            task = self._vouching = loop.create_task(self._try())
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody may be left to ask
+        await asyncio.shield(task)
+
+    async def _try(self) -> None:
+        _trying.set(True)  # in this task, and in those that it starts
         report = await self._battery()
         if report.holes:
-            self._vouched.discard(self.version)
             known = f"; known to hold: {', '.join(sorted(self.known_versions))}" if self.known_versions else ""
             raise ExecutorUnavailable(f"{self.name} {self.version} does not hold here: {report}{known}")
+        _vouched.add((self.name, self.version))
 
     async def _battery(self) -> Report:
         from agentd.executors.battery.run import verify
@@ -178,7 +194,7 @@ class SandboxedExecutor(RunnerExecutor):
     def _inherited(self) -> bool:
         if not super()._inherited():
             return False
-        self._ports = self._warding = self._wards = None
+        self._ports = self._warding = self._wards = self._vouching = None
         return True
 
     @property

@@ -15,7 +15,7 @@ def trouble(meant: Header) -> str:
     counts: dict[str, int] = {}
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:
-            raw = _unescaped(line.split()[4])
+            raw = unescaped(line.split()[4])
             point = os.fsdecode(raw)
             counts[point] = counts.get(point, 0) + 1
             if counts[point] > most.get(point, 0) and not raw.startswith(_BWRAPS):
@@ -30,6 +30,7 @@ def trouble(meant: Header) -> str:
     return ""
 
 
-def _unescaped(text: bytes) -> bytes:
+def unescaped(text: bytes) -> bytes:
+    """Return a path of `mountinfo` as it is."""
     first, *rest = text.split(b"\\")
     return first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)

@@ -15,7 +15,7 @@ import pytest
 
 from agentd.core.actions import Action, Bindings, Kind
 from agentd.core.errors import ExecutorUnavailable, OptionError, PathRefused
-from agentd.executors import bwrap, host
+from agentd.executors import bwrap, host, sandboxed
 from agentd.executors.bwrap import BwrapExecutor
 from tests.contract.executor.harness import Session
 
@@ -212,18 +212,21 @@ def test_a_bwrap_that_does_not_do(
 
 async def test_a_version_that_is_not_known_has_to_hold(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BwrapExecutor, "known_versions", frozenset({"0.0.1"}))
-    monkeypatch.setattr(BwrapExecutor, "_vouched", set())
+    monkeypatch.setattr(sandboxed, "_vouched", set())
     executor = BwrapExecutor(workspace)
     assert await Session(await executor.open("one")).out("echo x") == "x\n"
-    assert BwrapExecutor._vouched == {executor.version}
+    assert sandboxed._vouched == {("bwrap", executor.version)}
     await executor.aclose()
     # A sandbox that lets out what it must not is refused.
-    monkeypatch.setattr(BwrapExecutor, "_vouched", set())
+    monkeypatch.setattr(sandboxed, "_vouched", set())
     whole = BwrapExecutor.command
     monkeypatch.setattr(
         BwrapExecutor, "command", lambda self: [part for part in whole(self) if part != "--unshare-net"]
     )
     executor = BwrapExecutor(workspace)
+    # Nor does anybody who comes meanwhile get in.
+    opened = await asyncio.gather(executor.open("one"), executor.open("two"), return_exceptions=True)
+    assert [type(one) for one in opened] == [ExecutorUnavailable] * 2
     with pytest.raises(ExecutorUnavailable, match=r"bwrap 0.8.0 does not hold here: (?s:.*)known to hold: 0.0.1"):
         await executor.open("one")
     await executor.aclose()

@@ -37,6 +37,7 @@ def test_blocking_calls(make: Make) -> None:
         assert executor.execute_python("print(open('b.txt').read())", executor.workspace_dir / "a") == ("text\n", 0)
         assert executor.create_file("c.txt", "more", "a") == "created a/c.txt (4 bytes)"
         assert (executor.workspace_dir / "a" / "c.txt").read_text() == "more"
+        assert executor.create_file("d.txt", "x", str(executor.workspace_dir)) == "created d.txt (1 bytes)"
         assert executor.execute_bash("sleep 30", timeout=0.2)[1] == 124
     with pytest.raises(ExecutorLost):
         executor.execute_bash("true")
@@ -65,6 +66,9 @@ def test_files_are_created_inside_only(make: Make) -> None:
         (executor.workspace_dir / "link").symlink_to("/")
         with pytest.raises(PathRefused, match="symbolic link"):
             executor.create_file("etc/agentd", "x", "link")
+        for name, cwd in (("/etc/x", "."), ("x", "/etc"), ("x", ".."), ("../../x", "a")):
+            with pytest.raises(PathRefused):
+                executor.create_file(name, "x", cwd)
         (executor.workspace_dir / "folder").mkdir()
         with pytest.raises(PathRefused):
             executor.create_file("folder", "x")

@@ -24,7 +24,7 @@ RECORDS = st.builds(
 def test_json_and_back_is_the_same(record: Record) -> None:
     line = to_json(record)
     assert "\n" not in line
-    assert from_json(line) == record
+    assert repr(from_json(line)) == repr(record)  # a number that is none is not equal to itself
 
 
 def test_an_unknown_type_is_skipped_and_an_unknown_field_dropped() -> None:
